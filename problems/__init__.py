@@ -1,0 +1,1 @@
+"""The bundled problems: data only, one YAML file a problem."""
