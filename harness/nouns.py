@@ -80,8 +80,8 @@ class Sampling:
 class Request:
     """One turn put to a model. It never carries reference code or an expected value.
 
-    `prompt` is a text to continue, or the messages of a chat. Text after the end of a `stop` string is not needed: an adapter may
-    stop there, and must then return the stop string too; it may also ignore `stop`.
+    `prompt` is a text to continue, or the messages of a chat. Text after the end of a `stop` string is not needed: an adapter
+    may stop there, and must then return the stop string too; it may also ignore `stop`.
     `seed` is derived from (run seed, problem, case, sample, turn), 31 bits.
     """
 
@@ -159,7 +159,7 @@ class Conversation:
 class Reason(StrEnum):
     """The closed set of verdicts. Only PASS is right; FAULT is not a verdict on the model."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 (a verdict, no password)
     WRONG = "wrong"
     ERROR = "error"
     NO_OUTPUT = "no_output"

@@ -30,9 +30,9 @@ class Model(Protocol):
 class ModelSpec:
     """What a model factory gets. A factory is `def factory(spec: ModelSpec) -> Model`, in the entry-point group `mtpb.models`.
 
-    `name` is what follows the colon in `--model provider:name` ("" when nothing does), `options` are the `-M key=value` pairs,
-    `max_connections` is how many requests can be in flight, and `problems` the problems to be run: only for adapters that answer
-    from them, such as `reference`.
+    `name` is what follows the colon in `--model provider:name` ("" when nothing does), `options` are the `-M key=value`
+    pairs, `max_connections` is how many requests can be in flight, and `problems` the problems to be run: only for adapters
+    that answer from them, such as `reference`.
     """
 
     name: str = ""

@@ -1,0 +1,203 @@
+"""Programs without a model: `execute` of a run or of a file, and `score` from stored facts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from harness.cli.running import (
+    Boxes,
+    RunFlags,
+    carry_out_in,
+    check_ks,
+    exit_code,
+    finish,
+    keyed_cases,
+    prepare,
+    record_box,
+    say,
+    tell_faults,
+    until_stopped,
+)
+from harness.errors import UsageError
+from harness.foreign import MODE, ForeignRow, execute_rows, read_file, store_rows, understand
+from harness.leaderboard import Row
+from harness.nouns import Check, Fault, Key, Sampling
+from harness.plan import LimitSettings, Plan, directory_name
+from harness.progress import Progress
+from harness.protocols import Benchmark
+from harness.runner import Run, outcomes
+from harness.score import Score, result_record, score
+from harness.store import RunDirectory, set_aside
+from harness.tasks import Subset, open_benchmark
+
+
+def plan_of(path: Path, settings: dict[str, Any]) -> Plan:
+    """The plan a run directory was made by. Raises UsageError when the task's problems are other ones today."""
+    benchmark = open_task(settings)
+    check_digest(path, settings, benchmark)
+    subset = Subset.from_json(settings["subset"])
+    return Plan(
+        task=settings["task"],
+        benchmark=benchmark,
+        problems=subset.of(benchmark),
+        subset=subset,
+        protocol=benchmark.protocol(settings["protocol"].split("/")[0]),
+        rules=benchmark.rules(),
+        sampling=Sampling(**settings["sampling"]),
+        n_samples=settings["n_samples"],
+        seed=settings["seed"],
+        max_new_tokens=settings["max_new_tokens"],
+        limits=LimitSettings(**settings["limits"]),
+    )
+
+
+def open_task(settings: dict[str, Any]) -> Benchmark:
+    problem_file = settings.get("problem_file")
+    return open_benchmark(settings["task"], Path(problem_file) if problem_file else None)
+
+
+def check_digest(path: Path, settings: dict[str, Any], benchmark: Benchmark) -> None:
+    """Raises UsageError when a run was made on other problems than the task has now: its verdicts would mix the two."""
+    if settings["benchmark_digest"] != benchmark.digest:
+        raise UsageError(
+            f"{path}: made on problems of task {settings['task']} with digest {settings['benchmark_digest'][:12]}, "
+            f"which now has {benchmark.digest[:12]}; use the version of the problems it was made with"
+        )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """run.json's settings. Raises UsageError when there is no run at `path`."""
+    record = RunDirectory(path).settings()
+    if record is None:
+        raise UsageError(f"{path}: no run.json here, so this is not a run directory")
+    settings: dict[str, Any] = record["settings"]
+    return settings
+
+
+# ---- execute -------------------------------------------------------------------------------------------------------
+
+
+async def execute_run(path: Path, **flags: Any) -> int:
+    """Run the programs of a generated run, where it is."""
+    if flags.pop("output") is not None or flags.pop("fresh") or flags["task"] or flags["problem_file"]:
+        raise UsageError(
+            f"{path} is a run directory: it says its task, and its results go into it; "
+            "leave out -o, --fresh, --task and --problem-file"
+        )
+    del flags["task"], flags["problem_file"]
+    settings = read_settings(path)
+    if settings["mode"] == MODE:
+        raise UsageError(f"{path}: this run was made from a file of samples; `mtpb execute FILE -o {path}` continues it")
+    asked = LimitSettings(flags["time_limit"], flags["memory_limit"], flags["output_limit"])
+    if asked != LimitSettings():
+        settings["limits"] = {
+            "time_seconds": asked.time_seconds,
+            "memory_mib": asked.memory_mib,
+            "output_kib": asked.output_kib,
+        }
+    plan = plan_of(path, settings)
+    chosen = RunFlags(execute=True, model="", **flags)
+    check_ks(chosen.ks, plan.n_samples)
+    async with AsyncExitStack() as stack:
+        done = await carry_out_in(path, plan, settings, None, Boxes(stack, chosen), chosen)
+    return finish([done.row], done.code, chosen)
+
+
+async def execute_file(path: Path, **flags: Any) -> int:
+    """Run the programs of a file of samples made elsewhere."""
+    task = flags.pop("task")
+    if task is None:
+        raise UsageError(
+            f"{path}: --task is needed, to know the format and the rules of these samples (for example --task humaneval)"
+        )
+    chosen = RunFlags(execute=True, model="", **flags)
+    benchmark = open_benchmark(task, chosen.problem_file)
+    limits = LimitSettings(chosen.time_limit, chosen.memory_limit, chosen.output_limit)
+    settings: dict[str, Any] = {
+        "task": task,
+        "benchmark_digest": benchmark.digest,
+        "model": {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest(), "options": {}},
+        "mode": MODE,
+        "protocol": "",
+        "limits": {"time_seconds": limits.time_seconds, "memory_mib": limits.memory_mib, "output_kib": limits.output_kib},
+    }
+    if chosen.problem_file is not None:
+        settings["problem_file"] = str(chosen.problem_file)
+    rows = understand(task, benchmark, read_file(path), limits)
+    directory = chosen.output or Path("runs") / directory_name(task, path.stem, settings)
+    if chosen.fresh and (aside := set_aside(directory)) is not None:
+        say(f"{directory}: the earlier run is now in {aside}")
+    async with AsyncExitStack() as stack:
+        boxes = Boxes(stack, chosen)
+        with RunDirectory(directory) as store:
+            record = prepare(store, settings)
+            store_rows(store, rows)
+            executed = {key for key, _ in store.executions()}
+            missing = sum(row.key not in executed for row in rows)
+            faults: dict[Key, Fault] = {}
+            interrupted = False
+            if missing:
+                sandbox = await boxes.open()
+                await record_box(store, record, sandbox)
+                with Progress(task, missing, quiet=chosen.quiet or chosen.as_json) as progress:
+                    run = Run(store, benchmark.rules(), progress, say)
+                    interrupted = await until_stopped(run, execute_rows(rows, run, sandbox, boxes.workers))
+                    faults = run.faults
+            row, _ = derive_foreign(directory, settings, benchmark, rows, store, chosen.ks, faults)
+    return finish([row], exit_code(not row.score.complete, interrupted), chosen)
+
+
+def derive_foreign(
+    path: Path,
+    settings: dict[str, Any],
+    benchmark: Benchmark,
+    rows: Sequence[ForeignRow],
+    store: RunDirectory,
+    ks: tuple[int, ...],
+    faults: dict[Key, Fault],
+) -> tuple[Row, Score]:
+    """Results, in the order of the file's lines, and scores."""
+    rules = benchmark.rules()
+    checks: dict[Key, Check] = {row.key: row.check for row in rows}
+    graded = outcomes(list(checks), checks, rules, store, faults)
+    derived = score(graded, ks, len({row.key.problem for row in rows}))
+    store.write_results([result_record(index, key, outcome) for index, (key, outcome) in enumerate(graded.items())])
+    name = f"{rules.name}/{rules.version}"
+    store.write_scores({"rules": name, "score": derived.to_json()})
+    tell_faults([outcome for outcome in graded.values() if isinstance(outcome, Fault)])
+    return Row(settings["task"], settings["model"]["name"], "", name, benchmark.digest, derived, path), derived
+
+
+# ---- score ---------------------------------------------------------------------------------------------------------
+
+
+def score_runs(paths: Sequence[Path], ks: tuple[int, ...], as_json: bool, fail_under: float | None) -> int:
+    """Derive results.jsonl and scores.json of each run anew."""
+    rows = [score_run(path, ks) for path in paths]
+    flags = RunFlags(execute=True, model="", ks=ks, as_json=as_json, fail_under=fail_under)
+    return finish(rows, max(exit_code(not row.score.complete, False) for row in rows), flags)
+
+
+def score_run(path: Path, ks: tuple[int, ...]) -> Row:
+    """One run's results and scores, from what its directory holds."""
+    settings = read_settings(path)
+    with RunDirectory(path) as store:
+        if settings["mode"] == MODE:
+            benchmark = open_task(settings)
+            check_digest(path, settings, benchmark)
+            lines = [(f"{path / 'samples.jsonl'}: {key.problem}", record["row"]) for key, record in store.samples()]
+            rows = understand(settings["task"], benchmark, lines, LimitSettings(**settings["limits"]))
+            return derive_foreign(path, settings, benchmark, rows, store, ks, {})[0]
+        plan = plan_of(path, settings)
+        check_ks(ks, plan.n_samples)
+        checks = {key: case.check for key, case in keyed_cases(plan)}
+        graded = outcomes(plan.sample_keys(), checks, plan.rules, store, {})
+        derived = score(graded, ks, len(plan.benchmark.problems()))
+        store.write_results([result_record(index, key, outcome) for index, (key, outcome) in enumerate(graded.items())])
+        name = f"{plan.rules.name}/{plan.rules.version}"
+        store.write_scores({"rules": name, "score": derived.to_json()})
+    return Row(plan.task, settings["model"]["name"], settings["protocol"], name, plan.benchmark.digest, derived, path)
