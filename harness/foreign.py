@@ -17,6 +17,7 @@ from harness.plan import LimitSettings
 from harness.protocols import Benchmark
 from harness.runner import Job, Run, whole_program
 from harness.store import RunDirectory, key_to_json
+from harness.tasks import sha256
 from sandbox import Limits, Sandbox
 
 MODE = "foreign"
@@ -58,6 +59,11 @@ def understand(
         more = f"\n... and {len(wrong) - 20} more" if len(wrong) > 20 else ""
         raise ProblemError("\n".join(wrong[:20]) + more)
     return rows
+
+
+def checks_digest(rows: Sequence[ForeignRow]) -> str:
+    """A hash of what the rows are judged by: their own expected values, or the tests of their task."""
+    return sha256("\n".join(repr(row.check) for row in rows))
 
 
 def _case_name(row: Mapping[str, Any]) -> str:

@@ -23,14 +23,14 @@ from harness.cli.running import (
     until_stopped,
 )
 from harness.errors import UsageError
-from harness.foreign import MODE, ForeignRow, execute_rows, read_file, store_rows, understand
+from harness.foreign import MODE, ForeignRow, checks_digest, execute_rows, read_file, store_rows, understand
 from harness.leaderboard import Row
 from harness.nouns import Check, Fault, Key, Sampling
 from harness.plan import LimitSettings, Plan, directory_name
 from harness.progress import Progress
 from harness.protocols import Benchmark
 from harness.runner import Run, outcomes
-from harness.score import Score, result_record, score
+from harness.score import result_record, score
 from harness.store import RunDirectory, set_aside
 from harness.tasks import Subset, open_benchmark
 
@@ -38,7 +38,7 @@ from harness.tasks import Subset, open_benchmark
 def plan_of(path: Path, settings: dict[str, Any]) -> Plan:
     """The plan a run directory was made by. Raises UsageError when the task's problems are other ones today."""
     benchmark = open_task(settings)
-    check_digest(path, settings, benchmark)
+    check_digest(path, settings, benchmark.digest)
     subset = Subset.from_json(settings["subset"])
     return Plan(
         task=settings["task"],
@@ -60,12 +60,12 @@ def open_task(settings: dict[str, Any]) -> Benchmark:
     return open_benchmark(settings["task"], Path(problem_file) if problem_file else None)
 
 
-def check_digest(path: Path, settings: dict[str, Any], benchmark: Benchmark) -> None:
+def check_digest(path: Path, settings: dict[str, Any], digest: str) -> None:
     """Raises UsageError when a run was made on other problems than the task has now: its verdicts would mix the two."""
-    if settings["benchmark_digest"] != benchmark.digest:
+    if settings["benchmark_digest"] != digest:
         raise UsageError(
             f"{path}: made on problems of task {settings['task']} with digest {settings['benchmark_digest'][:12]}, "
-            f"which now has {benchmark.digest[:12]}; use the version of the problems it was made with"
+            f"which now has {digest[:12]}; use the version of the problems it was made with"
         )
 
 
@@ -117,9 +117,10 @@ async def execute_file(path: Path, **flags: Any) -> int:
     chosen = RunFlags(execute=True, model="", **flags)
     benchmark = open_benchmark(task, chosen.problem_file)
     limits = LimitSettings(chosen.time_limit, chosen.memory_limit, chosen.output_limit)
+    rows = understand(task, benchmark, read_file(path), limits)
     settings: dict[str, Any] = {
         "task": task,
-        "benchmark_digest": benchmark.digest,
+        "benchmark_digest": checks_digest(rows),
         "model": {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest(), "options": {}},
         "mode": MODE,
         "protocol": "",
@@ -127,7 +128,6 @@ async def execute_file(path: Path, **flags: Any) -> int:
     }
     if chosen.problem_file is not None:
         settings["problem_file"] = str(chosen.problem_file)
-    rows = understand(task, benchmark, read_file(path), limits)
     directory = chosen.output or Path("runs") / directory_name(task, path.stem, settings)
     if chosen.fresh and (aside := set_aside(directory)) is not None:
         say(f"{directory}: the earlier run is now in {aside}")
@@ -147,7 +147,7 @@ async def execute_file(path: Path, **flags: Any) -> int:
                     run = Run(store, benchmark.rules(), progress, say)
                     interrupted = await until_stopped(run, execute_rows(rows, run, sandbox, boxes.workers))
                     faults = run.faults
-            row, _ = derive_foreign(directory, settings, benchmark, rows, store, chosen.ks, faults)
+            row = derive_foreign(directory, settings, benchmark, rows, store, chosen.ks, faults)
     return finish([row], exit_code(not row.score.complete, interrupted), chosen)
 
 
@@ -159,7 +159,7 @@ def derive_foreign(
     store: RunDirectory,
     ks: tuple[int, ...],
     faults: dict[Key, Fault],
-) -> tuple[Row, Score]:
+) -> Row:
     """Results, in the order of the file's lines, and scores."""
     rules = benchmark.rules()
     checks: dict[Key, Check] = {row.key: row.check for row in rows}
@@ -169,7 +169,7 @@ def derive_foreign(
     name = f"{rules.name}/{rules.version}"
     store.write_scores({"rules": name, "score": derived.to_json()})
     tell_faults([outcome for outcome in graded.values() if isinstance(outcome, Fault)])
-    return Row(settings["task"], settings["model"]["name"], "", name, benchmark.digest, derived, path), derived
+    return Row(settings["task"], settings["model"]["name"], "", name, settings["benchmark_digest"], derived, path)
 
 
 # ---- score ---------------------------------------------------------------------------------------------------------
@@ -188,10 +188,10 @@ def score_run(path: Path, ks: tuple[int, ...]) -> Row:
     with RunDirectory(path) as store:
         if settings["mode"] == MODE:
             benchmark = open_task(settings)
-            check_digest(path, settings, benchmark)
             lines = [(f"{path / 'samples.jsonl'}: {key.problem}", record["row"]) for key, record in store.samples()]
             rows = understand(settings["task"], benchmark, lines, LimitSettings(**settings["limits"]))
-            return derive_foreign(path, settings, benchmark, rows, store, ks, {})[0]
+            check_digest(path, settings, checks_digest(rows))
+            return derive_foreign(path, settings, benchmark, rows, store, ks, {})
         plan = plan_of(path, settings)
         check_ks(ks, plan.n_samples)
         checks = {key: case.check for key, case in keyed_cases(plan)}

@@ -18,7 +18,7 @@ def sandbox() -> None:
 @click.option(
     "--base",
     metavar="IMAGE|debootstrap",
-    help="What to build on: an image with Python 3.10 or newer, or `debootstrap` to make one here, as root and without a "
+    help="What to build on: an image with Python 3.11 or newer, or `debootstrap` to make one here, as root and without a "
     "registry. Without this flag: the public Python image.",
 )
 def build(base: str | None) -> None:
