@@ -133,6 +133,16 @@ async def _references(benchmark: MtpbBenchmark, kind: str, consent: bool, worker
         return await check_references(benchmark, box)
 
 
+@problems.command()
+def schema() -> None:
+    """Print the JSON Schema of problem files, for editors; the bundled problems' first line names a copy of it."""
+    import json
+
+    from mtpb.schema import ProblemFile
+
+    click.echo(json.dumps(ProblemFile.model_json_schema(), indent=2))
+
+
 # ---- the published set ----
 
 

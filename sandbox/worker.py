@@ -17,7 +17,7 @@ GRACE_SECONDS = 15.0  # beyond a program's wall time, for what the guest does be
 _END = b'{"end":true}'
 
 
-class WorkerLost(Exception):  # noqa: N818 (a fact, which its reader may expect)
+class WorkerLost(Exception):
     """The worker ended, stopped answering or made no sense. It is of no more use."""
 
 

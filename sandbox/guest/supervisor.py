@@ -114,7 +114,7 @@ def _private(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, PRIVATE_DESCRIPTOR)
 
 
-class HostGone(Exception):  # noqa: N818 (a fact, which its reader may expect)
+class HostGone(Exception):
     """The host has closed its end, or is no more."""
 
 

@@ -25,11 +25,11 @@ _HEX_INT = re.compile(r"-?0x[0-9a-f]+")
 _CONVERSIONS = ("str", "int", "float", "list")  # in this order: the last may use the object up
 
 
-class TooLarge(ValueError):  # noqa: N818 (a fact, which its reader may expect)
+class TooLarge(ValueError):
     """The value is deeper or larger than may cross."""
 
 
-class Malformed(ValueError):  # noqa: N818 (a fact, which its reader may expect)
+class Malformed(ValueError):
     """The tagged JSON does not follow the format; the message says where."""
 
 
@@ -62,7 +62,7 @@ class Opaque:
         return f"<{self.type}: {self.text}>"
 
 
-class _NotPlain(Exception):  # noqa: N818 (a fact, which its reader may expect)
+class _NotPlain(Exception):
     pass
 
 
