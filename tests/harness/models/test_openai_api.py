@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import pytest
 from openai_fake import FakeOpenAI, Reply, chat, failure, stream
@@ -202,12 +201,6 @@ def test_the_key_is_in_no_error(status: int) -> None:
     assert "Incorrect API key provided: ***" in str(caught.value)
 
 
-@contextmanager
-def refused(match: str) -> Iterator[None]:
-    with pytest.raises(UsageError, match=match):
-        yield
-
-
 @pytest.mark.parametrize(
     ("spec", "fact"),
     [
@@ -221,5 +214,5 @@ def refused(match: str) -> Iterator[None]:
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_request(spec: ModelSpec, fact: str) -> None:
-    with refused(fact):
+    with pytest.raises(UsageError, match=fact):
         connect(spec, {}, asyncio.sleep)
