@@ -59,10 +59,12 @@ class Plan:
 
     def settings(self, model: Model, model_options: Mapping[str, str]) -> dict[str, Any]:
         """What run.json holds under "settings": all that can change a result, and nothing that cannot."""
+        neutral: frozenset[str] = getattr(model, "neutral_options", frozenset())
+        options = {name: value for name, value in model_options.items() if name not in neutral}
         return {
             "task": self.task,
             "benchmark_digest": self.benchmark.digest,
-            "model": {"name": model.name, "digest": getattr(model, "digest", ""), "options": dict(model_options)},
+            "model": {"name": model.name, "digest": getattr(model, "digest", ""), "options": options},
             "mode": MODE,
             "protocol": f"{self.protocol.name}/{self.protocol.version}",
             "subset": asdict(self.subset),

@@ -17,6 +17,8 @@ class Model(Protocol):
     Optional attributes: `protocols`, the turn protocols it can speak, preferred first (default: `("completion",)`);
     `deterministic`, True when equal requests get equal answers whatever else is in flight (default: False);
     `digest`, what its answers depend on besides its name and options, for example a hash of the weights;
+    `neutral_options`, the -M options that change how fast or how patiently it answers, never what: a run may be resumed with
+    other ones;
     `async def aclose(self)`; `def conversation_ended(self, conversation)`.
     """
 

@@ -14,38 +14,48 @@ import pytest
 _HERE = str(Path(__file__).parent)
 sys.path[:] = [each for each in sys.path if each != _HERE]
 
-DOCKER_ANSWER = pytest.StashKey[str | None]()
+ANSWERS = pytest.StashKey[dict[str, str | None]]()
 
 
-def docker_is_required() -> bool:
+def boxes_are_required() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true") or os.environ.get("MTPB_REQUIRE_DOCKER", "") == "1"
 
 
-def why_no_docker(config: pytest.Config) -> str | None:
-    """Why the daemon cannot be used, asked once; None when it can."""
-    if DOCKER_ANSWER not in config.stash:
-        from sandbox import SandboxUnavailable
-        from sandbox.docker_client import connect
+def why_no_docker() -> str | None:
+    """Why the daemon cannot be used; None when it can."""
+    from sandbox import SandboxUnavailable
+    from sandbox.docker_client import connect
 
-        try:
-            connect().close()
-        except SandboxUnavailable as reason:
-            config.stash[DOCKER_ANSWER] = str(reason)
-        else:
-            config.stash[DOCKER_ANSWER] = None
-    return config.stash[DOCKER_ANSWER]
+    try:
+        connect().close()
+    except SandboxUnavailable as reason:
+        return str(reason)
+    return None
+
+
+def why_no_bubblewrap() -> str | None:
+    """Why bubblewrap cannot be used; None when it can."""
+    from sandbox.bubblewrap_wall import why_unusable
+
+    return why_unusable()
+
+
+WALLS = {"docker": why_no_docker, "bubblewrap": why_no_bubblewrap}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Without a daemon the tests marked `docker` are skipped on a laptop and fail where they are required (CI=true)."""
-    if item.get_closest_marker("docker") is None:
-        return
-    reason = why_no_docker(item.config)
-    if reason is None:
-        return
-    if docker_is_required():
-        pytest.fail(f"the Docker tests are required here (CI=true or MTPB_REQUIRE_DOCKER=1), but {reason}", pytrace=False)
-    pytest.skip(reason)
+    """A test marked by a wall that is not usable is skipped on a laptop, and fails where walls are required (CI=true)."""
+    answers = item.config.stash.setdefault(ANSWERS, {})
+    for wall, ask in WALLS.items():
+        if item.get_closest_marker(wall) is None:
+            continue
+        if wall not in answers:
+            answers[wall] = ask()
+        if (reason := answers[wall]) is None:
+            continue
+        if boxes_are_required():
+            pytest.fail(f"the {wall} tests are required here (CI=true or MTPB_REQUIRE_DOCKER=1), but {reason}", pytrace=False)
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -172,6 +172,7 @@ class LlamaCppModel:
 
     protocols = ("completion", "chat-append")
     deterministic = False
+    neutral_options = frozenset(OPTIONS)  # a context too small is a fault, and never another answer
 
     def __init__(self, name: str, digest: str, server: Any, slots: int, context: int) -> None:
         self.name = name

@@ -142,6 +142,7 @@ class OpenAIModel:
 
     protocols = ("chat-append", "completion")
     deterministic = False
+    neutral_options = frozenset({"retries", "timeout"})
 
     def __init__(self, name: str, client: AsyncOpenAI, settings: Settings, sleep: Callable[[float], Awaitable[object]]) -> None:
         self.name = f"openai:{name}"

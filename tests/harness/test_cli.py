@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from openai_fake import FakeOpenAI, Reply, chat, failure
 
 from harness.cli import COMMANDS, main
 
+pytestmark = pytest.mark.bubblewrap
 BOX = ("--sandbox", "bubblewrap", "--quiet")
 
 
@@ -233,6 +235,34 @@ def test_a_model_that_fails_leaves_an_incomplete_run(mtpb: Mtpb) -> None:
     assert "out of order" in said.err
     assert "this continues: mtpb" in said.err
     assert {line["verdict"] for line in results("run")} == {"fault"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (failure(429, "slow down", retry_after="0"), "429"),
+        (failure(500, "oops"), "500"),
+        (Reply(body="<html>welcome</html>"), "given up"),
+        (Reply(silent=True), "given up"),
+    ],
+    ids=["429", "500", "garbage", "nothing"],
+)
+def test_a_server_that_misbehaves_is_asked_within_bounds_and_makes_faults(
+    mtpb: Mtpb, reply: Reply, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    one_case = ("run", "mtpb", "--problem-ids", "array/net-change", "--limit-cases", "1", *BOX, "-o", "run")
+    with FakeOpenAI(chat("```python\nreadings = [1, 2]\n```"), reply) as server:
+        flags = ("--model", "openai:any", "-M", "retries=1", "-M", "timeout=0.5")
+        said = mtpb(*one_case, *flags, "--base-url", server.base_url)
+        assert len(server.requests) == 3  # the first turn, and the second one twice
+    assert said.code == 3, said.err
+    assert words in said.err
+    assert [line["verdict"] for line in results("run")] == ["fault"]
+    assert "secret-key" not in "".join(path.read_text() for path in Path("run").iterdir()) + said.err + said.out
+    with FakeOpenAI(chat("```python\nprint(6)\n```")) as server:
+        assert mtpb(*one_case, "--model", "openai:any", "--base-url", server.base_url).code == 0
+    assert [line["verdict"] for line in results("run")] == ["wrong"]
 
 
 def test_a_dry_run_says_how_much_there_is_to_do(mtpb: Mtpb) -> None:
