@@ -61,6 +61,16 @@ def understand(
     return rows
 
 
+def checks_of(rows: Sequence[ForeignRow]) -> dict[Key, Check]:
+    """What each row is judged by, in order."""
+    return {row.key: row.check for row in rows}
+
+
+def problems_in(rows: Sequence[ForeignRow]) -> int:
+    """How many problems the rows are of."""
+    return len({row.key.problem for row in rows})
+
+
 def checks_digest(rows: Sequence[ForeignRow]) -> str:
     """A hash of what the rows are judged by: their own expected values, or the tests of their task."""
     return sha256("\n".join(repr(row.check) for row in rows))

@@ -11,10 +11,10 @@ from importlib.metadata import version
 from typing import Any
 
 from harness.errors import UsageError
-from harness.nouns import Key, Problem, Sampling
+from harness.nouns import Check, Key, Problem, Sampling
 from harness.protocols import Benchmark, Model, Rules, TurnProtocol
 from harness.score import planned_keys
-from harness.tasks import Subset
+from harness.tasks import Subset, case_index
 from sandbox import Limits
 
 MODE = "multi"
@@ -56,6 +56,15 @@ class Plan:
 
     def sample_keys(self) -> list[Key]:
         return planned_keys(self.task, MODE, self.protocol.name, self.problems, self.n_samples)
+
+    def checks(self) -> dict[Key, Check]:
+        """What each sample is judged by, in key order."""
+        cases = case_index(self.problems)
+        return {key: cases[key.problem, key.case][1].check for key in self.sample_keys()}
+
+    def size_of_benchmark(self) -> int:
+        """How many problems there are to choose from."""
+        return len(self.benchmark.problems())
 
     def settings(self, model: Model, model_options: Mapping[str, str]) -> dict[str, Any]:
         """What run.json holds under "settings": all that can change a result, and nothing that cannot."""

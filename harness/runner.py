@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from harness.converse import converse
 from harness.errors import ModelError
 from harness.grade import grade, silence
-from harness.nouns import Asserts, Case, Check, Conversation, Fault, Key, Outcome, Problem, Verdict
+from harness.nouns import Asserts, Case, Check, Conversation, Fault, Key, Problem, Verdict
 from harness.plan import Plan
 from harness.progress import Progress
 from harness.protocols import Model, Rules
 from harness.store import RunDirectory, conversation_from_record, execution_record, sample_record
 from harness.tasks import case_index
-from sandbox import Execution, Limits, Program, Sandbox, SandboxError, Tests
+from sandbox import Limits, Program, Sandbox, SandboxError, Tests
 
 # So many failures of the model in a row, with nothing between them that worked, mean that it is gone.
 GIVE_UP_AFTER = 12
@@ -179,25 +179,3 @@ async def carry_out(
         if model is not None:
             await run.converse_all(plan, model, [key for key in keys if key not in sampled], connections, finished)
         jobs.put_nowait(None)
-
-
-def outcomes(
-    keys: Iterable[Key], checks: Mapping[Key, Check], rules: Rules, store: RunDirectory, faults: Mapping[Key, Fault]
-) -> dict[Key, Outcome]:
-    """The outcome of every key, in order, from stored facts; a key without an execution is a Fault."""
-    silent: dict[Key, Verdict] = {}
-    sampled: set[Key] = set()
-    for key, record in store.samples():
-        sampled.add(key)
-        if "turns" in record and (verdict := silence(conversation_from_record(record))) is not None:
-            silent[key] = verdict
-    graded: dict[Key, Outcome] = {}
-    for key, record in store.executions():
-        if key in checks:
-            graded[key] = grade(checks[key], Execution.from_json(record["execution"]), rules, silent.get(key))
-    missing = {
-        key: faults.get(key, Fault("sandbox", "not executed yet") if key in sampled else Fault("model", "no answer yet"))
-        for key in keys
-        if key not in graded
-    }
-    return {key: graded.get(key) or missing[key] for key in keys}

@@ -13,24 +13,21 @@ from harness.cli.running import (
     RunFlags,
     carry_out_in,
     check_ks,
-    exit_code,
-    finish,
-    keyed_cases,
+    derive_row,
     prepare,
     record_box,
-    say,
-    tell_faults,
+    tell,
     until_stopped,
 )
+from harness.cli.telling import exit_code, finish, say
 from harness.errors import UsageError
-from harness.foreign import MODE, ForeignRow, checks_digest, execute_rows, read_file, store_rows, understand
+from harness.foreign import MODE, checks_digest, checks_of, execute_rows, problems_in, read_file, store_rows, understand
 from harness.leaderboard import Row
-from harness.nouns import Check, Fault, Key, Sampling
+from harness.nouns import Fault, Key, Sampling
 from harness.plan import LimitSettings, Plan, directory_name
 from harness.progress import Progress
 from harness.protocols import Benchmark
-from harness.runner import Run, outcomes
-from harness.score import result_record, score
+from harness.runner import Run
 from harness.store import RunDirectory, set_aside
 from harness.tasks import Subset, open_benchmark
 
@@ -104,7 +101,7 @@ async def execute_run(path: Path, **flags: Any) -> int:
     check_ks(chosen.ks, plan.n_samples)
     async with AsyncExitStack() as stack:
         done = await carry_out_in(path, plan, settings, None, Boxes(stack, chosen), chosen)
-    return finish([done.row], done.code, chosen)
+    return tell([done.row], done.code, chosen)
 
 
 async def execute_file(path: Path, **flags: Any) -> int:
@@ -147,29 +144,10 @@ async def execute_file(path: Path, **flags: Any) -> int:
                     run = Run(store, benchmark.rules(), progress, say)
                     interrupted = await until_stopped(run, execute_rows(rows, run, sandbox, boxes.workers))
                     faults = run.faults
-            row = derive_foreign(directory, settings, benchmark, rows, store, chosen.ks, faults)
-    return finish([row], exit_code(not row.score.complete, interrupted), chosen)
-
-
-def derive_foreign(
-    path: Path,
-    settings: dict[str, Any],
-    benchmark: Benchmark,
-    rows: Sequence[ForeignRow],
-    store: RunDirectory,
-    ks: tuple[int, ...],
-    faults: dict[Key, Fault],
-) -> Row:
-    """Results, in the order of the file's lines, and scores."""
-    rules = benchmark.rules()
-    checks: dict[Key, Check] = {row.key: row.check for row in rows}
-    graded = outcomes(list(checks), checks, rules, store, faults)
-    derived = score(graded, ks, len({row.key.problem for row in rows}))
-    store.write_results([result_record(index, key, outcome) for index, (key, outcome) in enumerate(graded.items())])
-    name = f"{rules.name}/{rules.version}"
-    store.write_scores({"rules": name, "score": derived.to_json()})
-    tell_faults([outcome for outcome in graded.values() if isinstance(outcome, Fault)])
-    return Row(settings["task"], settings["model"]["name"], "", name, settings["benchmark_digest"], derived, path)
+            row = derive_row(
+                directory, store, settings, checks_of(rows), benchmark.rules(), chosen.ks, problems_in(rows), faults
+            )
+    return tell([row], exit_code(not row.score.complete, interrupted), chosen)
 
 
 # ---- score ---------------------------------------------------------------------------------------------------------
@@ -178,8 +156,8 @@ def derive_foreign(
 def score_runs(paths: Sequence[Path], ks: tuple[int, ...], as_json: bool, fail_under: float | None) -> int:
     """Derive results.jsonl and scores.json of each run anew."""
     rows = [score_run(path, ks) for path in paths]
-    flags = RunFlags(execute=True, model="", ks=ks, as_json=as_json, fail_under=fail_under)
-    return finish(rows, max(exit_code(not row.score.complete, False) for row in rows), flags)
+    code = max(exit_code(not row.score.complete, False) for row in rows)
+    return finish(rows, code, ks=ks, as_json=as_json, fail_under=fail_under)
 
 
 def score_run(path: Path, ks: tuple[int, ...]) -> Row:
@@ -191,13 +169,7 @@ def score_run(path: Path, ks: tuple[int, ...]) -> Row:
             lines = [(f"{path / 'samples.jsonl'}: {key.problem}", record["row"]) for key, record in store.samples()]
             rows = understand(settings["task"], benchmark, lines, LimitSettings(**settings["limits"]))
             check_digest(path, settings, checks_digest(rows))
-            return derive_foreign(path, settings, benchmark, rows, store, ks, {})
+            return derive_row(path, store, settings, checks_of(rows), benchmark.rules(), ks, problems_in(rows), {})
         plan = plan_of(path, settings)
         check_ks(ks, plan.n_samples)
-        checks = {key: case.check for key, case in keyed_cases(plan)}
-        graded = outcomes(plan.sample_keys(), checks, plan.rules, store, {})
-        derived = score(graded, ks, len(plan.benchmark.problems()))
-        store.write_results([result_record(index, key, outcome) for index, (key, outcome) in enumerate(graded.items())])
-        name = f"{plan.rules.name}/{plan.rules.version}"
-        store.write_scores({"rules": name, "score": derived.to_json()})
-    return Row(plan.task, settings["model"]["name"], settings["protocol"], name, plan.benchmark.digest, derived, path)
+        return derive_row(path, store, settings, plan.checks(), plan.rules, ks, plan.size_of_benchmark(), {})

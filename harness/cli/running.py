@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import platform
-import shlex
 import signal
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,19 +15,19 @@ from typing import Any
 
 import click
 
+from harness.cli.telling import INTERRUPTED, describe_effort, exit_code, finish, say, tell_faults
+from harness.derive import derive, rules_name
 from harness.errors import UsageError
-from harness.leaderboard import Row, to_markdown
-from harness.nouns import Fault, Key, Sampling
+from harness.leaderboard import Row
+from harness.nouns import Check, Fault, Key, Sampling
 from harness.plan import LimitSettings, Plan, check_resumable, directory_name, harness_version
 from harness.progress import Progress
-from harness.protocols import Benchmark, Model
-from harness.runner import Run, carry_out, outcomes
-from harness.score import Score, result_record, score
+from harness.protocols import Benchmark, Model, Rules
+from harness.runner import Run, carry_out
+from harness.score import Score
 from harness.store import RunDirectory, set_aside
 from harness.tasks import Subset, open_benchmark
 from sandbox import Sandbox
-
-INCOMPLETE, GATE_FAILED, INTERRUPTED = 3, 4, 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +64,6 @@ class RunFlags:
     quiet: bool = False
     fail_under: float | None = None
     dry_run: bool = False
-
-
-def say(text: str) -> None:
-    """A line for the user, apart from the results on stdout."""
-    click.echo(text, err=True)
 
 
 # ---- from flags to plans -------------------------------------------------------------------------------------------
@@ -159,7 +152,12 @@ async def run_tasks(tasks: tuple[str, ...], flags: RunFlags) -> int:
             code = max(code, done.code)
             if done.code == INTERRUPTED:
                 break
-    return finish(rows, code, flags)
+    return tell(rows, code, flags)
+
+
+def tell(rows: list[Row], code: int, flags: RunFlags) -> int:
+    """The end of a command that has run flags."""
+    return finish(rows, code, ks=flags.ks, executed=flags.execute, as_json=flags.as_json, fail_under=flags.fail_under)
 
 
 def run_path(output: Path | None, runs: int, task: str, model_name: str, settings: Mapping[str, Any]) -> Path:
@@ -218,36 +216,40 @@ async def carry_out_in(
                 run,
                 carry_out(plan, run, model=model, sandbox=sandbox, connections=flags.max_connections, workers=boxes.workers),
             )
-        checks = {key: case.check for key, case in keyed_cases(plan)}
-        graded = outcomes(keys, checks, plan.rules, store, run.faults)
         if not flags.execute:
             generated = {key for key, _ in store.samples()}
-            left = [key for key in keys if key not in generated]
-            row = make_row(path, settings, plan, Score(0, 0, 0, 0, len(left), {}, {}))
-            return Done(row, exit_code(bool(left), interrupted))
-        derived = score(graded, flags.ks, len(plan.benchmark.problems()))
-        store.write_results([result_record(index, key, outcome) for index, (key, outcome) in enumerate(graded.items())])
-        store.write_scores({"rules": rules_name(plan), "score": derived.to_json()})
-        tell_faults([outcome for outcome in graded.values() if isinstance(outcome, Fault)])
-        return Done(make_row(path, settings, plan, derived), exit_code(not derived.complete, interrupted))
+            left = sum(key not in generated for key in keys)
+            tell_faults(run.faults.values())
+            return Done(make_row(path, settings, plan.rules, Score(0, 0, 0, 0, left, {}, {})), exit_code(left > 0, interrupted))
+        row = derive_row(path, store, settings, plan.checks(), plan.rules, flags.ks, plan.size_of_benchmark(), run.faults)
+        return Done(row, exit_code(not row.score.complete, interrupted))
 
 
-def keyed_cases(plan: Plan) -> Iterator[tuple[Key, Any]]:
-    """(key, case) of all a plan's samples."""
-    from harness.tasks import case_index
+def derive_row(
+    path: Path,
+    store: RunDirectory,
+    settings: Mapping[str, Any],
+    checks: Mapping[Key, Check],
+    rules: Rules,
+    ks: tuple[int, ...],
+    problems_of: int,
+    faults: Mapping[Key, Fault],
+) -> Row:
+    """Derive a run's results and scores, tell its faults, and make its line of the table."""
+    derived, left = derive(store, checks, rules, ks, problems_of, faults)
+    tell_faults(left)
+    return make_row(path, settings, rules, derived)
 
-    cases = case_index(plan.problems)
-    for key in plan.sample_keys():
-        yield key, cases[key.problem, key.case][1]
 
-
-def rules_name(plan: Plan) -> str:
-    return f"{plan.rules.name}/{plan.rules.version}"
-
-
-def make_row(path: Path, settings: Mapping[str, Any], plan: Plan, derived: Score) -> Row:
+def make_row(path: Path, settings: Mapping[str, Any], rules: Rules, derived: Score) -> Row:
     return Row(
-        plan.task, settings["model"]["name"], settings["protocol"], rules_name(plan), plan.benchmark.digest, derived, path
+        task=settings["task"],
+        model=settings["model"]["name"],
+        protocol=settings["protocol"],
+        rules=rules_name(rules),
+        benchmark_digest=settings["benchmark_digest"],
+        score=derived,
+        path=path,
     )
 
 
@@ -300,87 +302,3 @@ async def until_stopped(run: Run, work: Any) -> bool:
     finally:
         loop.remove_signal_handler(signal.SIGINT)
     return presses > 0
-
-
-# ---- what is said at the end ---------------------------------------------------------------------------------------
-
-
-def exit_code(incomplete: bool, interrupted: bool) -> int:
-    if interrupted:
-        return INTERRUPTED
-    return INCOMPLETE if incomplete else 0
-
-
-def tell_faults(faults: list[Fault]) -> None:
-    """The kinds of failure of our side, most frequent first; a run with faults is incomplete."""
-    counted: dict[Fault, int] = {}
-    for fault in faults:
-        counted[fault] = counted.get(fault, 0) + 1
-    for fault, count in sorted(counted.items(), key=lambda item: -item[1])[:5]:
-        say(f"{count} faults ({fault.where}): {fault.message}")
-
-
-def resume_command() -> str:
-    """The command that continues: the one that was typed."""
-    arguments = [argument for argument in sys.argv[1:] if argument != "--fresh"]
-    return shlex.join(["mtpb", *arguments])
-
-
-def finish(rows: list[Row], code: int, flags: RunFlags) -> int:
-    """Print the table, the place of the run, and what to type next; the exit code."""
-    if not flags.execute:
-        paths = [str(row.path) for row in rows]
-        click.echo(json.dumps({"runs": paths}) if flags.as_json else "\n".join(paths))
-    elif flags.as_json:
-        click.echo(json.dumps({"runs": [row_to_json(row) for row in rows]}, indent=2))
-    else:
-        click.echo(to_markdown(rows))
-        for row in rows:
-            click.echo(f"{row.path}: {describe_verdicts(row.score)}")
-    if code in (INCOMPLETE, INTERRUPTED):
-        say(f"incomplete; this continues: {resume_command()}")
-    if code == 0 and flags.fail_under is not None:
-        return gate(rows, flags.ks[0], flags.fail_under)
-    return code
-
-
-def gate(rows: list[Row], k: int, least: float) -> int:
-    """GATE_FAILED when a run's pass@k is under `least`."""
-    low = [row for row in rows if row.score.pass_at[k].value < least]
-    for row in low:
-        say(f"{row.path}: pass@{k} {row.score.pass_at[k].value:.3f} is under {least}")
-    return GATE_FAILED if low else 0
-
-
-def row_to_json(row: Row) -> dict[str, Any]:
-    return {
-        "run": str(row.path),
-        "task": row.task,
-        "model": row.model,
-        "protocol": row.protocol,
-        "rules": row.rules,
-        **row.score.to_json(),
-    }
-
-
-def describe_verdicts(derived: Score) -> str:
-    """`12 pass, 3 wrong, 1 error`."""
-    return ", ".join(f"{count} {reason}" for reason, count in derived.verdicts.items()) or "no verdicts"
-
-
-def describe_effort(plan: Plan) -> str:
-    """How much a plan asks for, before anything is done."""
-    turns = [
-        (case, index, problem) for problem in plan.problems for case in problem.cases for index in range(len(case.prompts))
-    ]
-    tokens = sum(
-        problem.max_new_tokens[index] if problem.max_new_tokens else plan.max_new_tokens for _, index, problem in turns
-    )
-    programs = sum(len(problem.cases) for problem in plan.problems) * plan.n_samples
-    # Each turn's text is stored raw, cut and within the program; a token is about four bytes.
-    kib = plan.n_samples * sum(3 * 4 * plan.max_new_tokens + 4 * len(case.prompts[index]) for case, index, _ in turns) // 1024
-    part = f"{len(plan.problems)} of {len(plan.benchmark.problems())} problems"
-    return (
-        f"{plan.task}: {part}, {plan.n_samples} samples a case: {len(turns) * plan.n_samples} model calls of "
-        f"at most {tokens * plan.n_samples} new tokens in all, {programs} programs, at most about {kib} KiB on disk"
-    )

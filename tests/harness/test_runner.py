@@ -13,12 +13,13 @@ from doubles import ScriptedSandbox, TinyBenchmark, arithmetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.derive import outcomes
 from harness.errors import ModelError, MtpbError
 from harness.models.scripted import ScriptedModel
 from harness.nouns import Completion, Fault, Key, Outcome, Reason, Request, Sampling
 from harness.plan import LimitSettings, Plan
 from harness.progress import Progress
-from harness.runner import GIVE_UP_AFTER, Run, carry_out, outcomes
+from harness.runner import GIVE_UP_AFTER, Run, carry_out
 from harness.store import RunDirectory, TornLine
 from harness.tasks import Subset
 from sandbox import Ending, Execution, Program, SandboxError
@@ -68,13 +69,7 @@ def run_in(
         model = ScriptedModel(answer)
         box = sandbox or ScriptedSandbox()
         asyncio.run(carry_out(plan, run, model=model, sandbox=box, connections=connections, workers=2))
-        checks = {
-            Key("tiny", "multi", "completion", problem.id, case.id, sample): case.check
-            for problem in plan.problems
-            for case in problem.cases
-            for sample in range(plan.n_samples)
-        }
-        return outcomes(plan.sample_keys(), checks, plan.rules, store, run.faults)
+        return outcomes(plan.checks(), plan.rules, store, run.faults)
 
 
 def keys_in(path: Path) -> list[Key]:
