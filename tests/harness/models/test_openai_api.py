@@ -138,9 +138,11 @@ def test_a_stream_that_breaks_off_is_asked_for_again_from_the_start() -> None:
 
 @pytest.mark.parametrize("prompt", [GREETING, "a text"], ids=["chat", "completions"])
 def test_a_server_that_never_answers_is_given_up(prompt: str | tuple[Message, ...]) -> None:
-    with FakeOpenAI(Reply(silent=True)) as fake, pytest.raises(ModelError, match=r"no answer within 0\.2 s"):
+    # On a busy machine a request may be given up before the server has read it, so what was asked is counted here.
+    words = r"no answer within 0\.2 s.*given up after 2 requests"
+    with FakeOpenAI(Reply(silent=True)) as fake, pytest.raises(ModelError, match=words):
         ask(fake, prompt, retries="1", timeout="0.2")
-    assert len(fake.requests) == 2
+    assert len(fake.requests) <= 2
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
