@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import pytest
@@ -71,15 +70,16 @@ def test_a_sleeper_is_run_again_alone_before_its_timeout_counts(box: Any) -> Non
 
 
 def test_tracebacks_look_as_usual(box: Any) -> None:
-    assert box.run("def f():\n    return 1 / 0\nf()").stderr == textwrap.dedent("""\
-        Traceback (most recent call last):
-          File "program.py", line 3, in <module>
-            f()
-          File "program.py", line 2, in f
-            return 1 / 0
-                   ~~^~~
-        ZeroDivisionError: division by zero
-        """)
+    written = box.run("def f():\n    return 1 / 0\nf()").stderr
+    # Which parts of a line are marked is up to the version of Python.
+    assert [line for line in written.splitlines() if line.strip(" ~^")] == [
+        "Traceback (most recent call last):",
+        '  File "program.py", line 3, in <module>',
+        "    f()",
+        '  File "program.py", line 2, in f',
+        "    return 1 / 0",
+        "ZeroDivisionError: division by zero",
+    ]
 
 
 def test_exit_handlers_and_threads_end_before_the_report(box: Any) -> None:
