@@ -43,6 +43,9 @@ async def converse(
                 raise ModelError(
                     f"the adapter of {model.name} returned {type(completion).__name__}, not a Completion", retryable=False
                 )
+            if not isinstance(completion.text, str):
+                kind = type(completion.text).__name__
+                raise ModelError(f"the adapter of {model.name} returned a Completion whose text is {kind}", retryable=False)
             turns.append(
                 Turn(
                     prompt=prompt,

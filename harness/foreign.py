@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ProblemError
+from harness.errors import ProblemError, UsageError
 from harness.nouns import Check, Key
 from harness.plan import LimitSettings
 from harness.protocols import Benchmark
@@ -66,9 +67,22 @@ def checks_of(rows: Sequence[ForeignRow]) -> dict[Key, Check]:
     return {row.key: row.check for row in rows}
 
 
-def problems_in(rows: Sequence[ForeignRow]) -> int:
-    """How many problems the rows are of."""
-    return len({row.key.problem for row in rows})
+def problems_of(benchmark: Benchmark, rows: Sequence[ForeignRow]) -> int:
+    """How many problems the rows' benchmark has; where they are of other problems, how many these are."""
+    named = {row.key.problem for row in rows}
+    try:
+        known = {problem.id for problem in benchmark.problems()}
+    except UsageError:  # rows that carry their own expected values need no problem set
+        known = set()
+    return len(known) if named <= known else len(named)
+
+
+def fewest_samples(rows: Sequence[ForeignRow]) -> tuple[int, Key]:
+    """How many samples the case with the fewest has, and its last one."""
+    counted = Counter((row.key.problem, row.key.case) for row in rows)
+    last = {(row.key.problem, row.key.case): row.key for row in rows}
+    case = min(counted, key=lambda name: counted[name])
+    return counted[case], last[case]
 
 
 def checks_digest(rows: Sequence[ForeignRow]) -> str:
@@ -84,10 +98,26 @@ def _case_name(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def _text(path: Path) -> str:
+    data = path.read_bytes()
+    try:
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ProblemError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from None
+    except (OSError, EOFError) as error:
+        raise ProblemError(f"{path}:1: not a whole gzip file ({error})") from None
+
+
 def read_file(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(`FILE:LINE`, row) of a file of JSON lines. Raises ProblemError for the first line that is not a JSON object."""
+    """(`FILE:LINE`, row) of a file of JSON lines, gzipped or not.
+
+    Raises ProblemError for the first line that is not a JSON object.
+    """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         place = f"{path}:{number}"

@@ -40,18 +40,21 @@ def read_row(path: Path) -> Row:
         raise UsageError(f"{path}: no {missing} here; {remedy}") from None
     except ValueError as error:
         raise UsageError(
-            f"{path}: damaged run.json or scores.json ({error}); `mtpb score {path}` makes scores.json anew"
+            f"{path}: run.json or scores.json is not JSON ({error}); `mtpb score` makes scores.json anew"
         ) from None
-    settings = run["settings"]
-    return Row(
-        task=settings["task"],
-        model=settings["model"]["name"],
-        protocol=settings["protocol"],
-        rules=scores["rules"],
-        benchmark_digest=settings["benchmark_digest"],
-        score=Score.from_json(scores["score"]),
-        path=path,
-    )
+    try:
+        settings = run["settings"]
+        return Row(
+            task=settings["task"],
+            model=settings["model"]["name"],
+            protocol=settings["protocol"],
+            rules=scores["rules"],
+            benchmark_digest=settings["benchmark_digest"],
+            score=Score.from_json(scores["score"]),
+            path=path,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: run.json or scores.json lacks {error}; `mtpb score` makes scores.json anew") from None
 
 
 def check_comparable(rows: Sequence[Row]) -> None:

@@ -72,8 +72,7 @@ class Plan:
         options = {name: value for name, value in model_options.items() if name not in neutral}
         return {
             "task": self.task,
-            "benchmark_digest": self.benchmark.digest,
-            "model": {"name": model.name, "digest": getattr(model, "digest", ""), "options": options},
+            "model": {"name": model.name, "options": options, "digest": getattr(model, "digest", "")},
             "mode": MODE,
             "protocol": f"{self.protocol.name}/{self.protocol.version}",
             "subset": asdict(self.subset),
@@ -82,6 +81,7 @@ class Plan:
             "sampling": asdict(self.sampling),
             "max_new_tokens": self.max_new_tokens,
             "limits": asdict(self.limits),
+            "benchmark_digest": self.benchmark.digest,
         }
 
 
@@ -100,7 +100,7 @@ def directory_name(task: str, model_name: str, settings: Mapping[str, Any]) -> s
 def first_difference(old: Any, new: Any, path: str = "") -> str | None:
     """Where two JSON values first differ, as `path: old, now new`; None when they are equal."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for name in sorted(old.keys() | new.keys()):
+        for name in {**old, **new}:
             found = first_difference(old.get(name), new.get(name), f"{path}.{name}" if path else name)
             if found is not None:
                 return found

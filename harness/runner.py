@@ -6,12 +6,13 @@ Model and sandbox failures become Faults; they are not stored, so resuming tries
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.converse import converse
-from harness.errors import ModelError
+from harness.errors import ModelError, MtpbError
 from harness.grade import grade, silence
 from harness.nouns import Asserts, Case, Check, Conversation, Fault, Key, Problem, Verdict
 from harness.plan import Plan
@@ -36,6 +37,12 @@ class Job:
     silence: Verdict | None = None
 
 
+def _place(error: Exception) -> str:
+    """File and line where an exception was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
 def whole_program(source: str, check: Check) -> Program:
     """`source`, with the trusted tests apart when `check` asserts."""
     match check:
@@ -57,11 +64,12 @@ class Run:
         self.progress = progress
         self.say = say
         self.faults: dict[Key, Fault] = {}
-        self.stopping = False
+        self.asking = True  # new conversations may begin
+        self.executing = True  # programs that wait for the box may enter it
         self._model_failures = 0
 
     def stop(self) -> None:
-        self.stopping = True
+        self.asking = self.executing = False
 
     # ---- the two stages ----
 
@@ -73,7 +81,7 @@ class Run:
         waiting = deque(keys)
 
         async def talk() -> None:
-            while waiting and not self.stopping:
+            while waiting and self.asking:
                 key = waiting.popleft()
                 problem, case = cases[key.problem, key.case]
                 conversation = await self._converse(plan, model, problem, case, key)
@@ -102,14 +110,16 @@ class Run:
         except ModelError as error:
             self._fault(key, Fault("model", str(error)))
         except Exception as error:  # an adapter's bug is our side's failure too, not the model's
-            self._fault(key, Fault("model", f"the adapter of {model.name} raised {type(error).__name__}: {error}"))
+            self._fault(
+                key, Fault("model", f"the adapter of {model.name} raised {type(error).__name__}: {error} ({_place(error)})")
+            )
         else:
             self._model_failures = 0
             return conversation
         self._model_failures += 1
-        if self._model_failures >= GIVE_UP_AFTER and not self.stopping:
+        if self._model_failures >= GIVE_UP_AFTER and self.asking:
             self.say(f"the model failed {self._model_failures} times in a row, last with: {self.faults[key].message}; stopping")
-            self.stop()
+            self.asking = False
         return None
 
     async def execute_all(self, jobs: asyncio.Queue[Job | None], sandbox: Sandbox, workers: int) -> None:
@@ -117,7 +127,10 @@ class Run:
 
         async def execute() -> None:
             while (job := await jobs.get()) is not None:
-                await self._execute(job, sandbox)
+                if self.executing:
+                    await self._execute(job, sandbox)
+                else:
+                    self.faults[job.key] = Fault("sandbox", "not executed: the run was stopped")
             jobs.put_nowait(None)  # for the next worker
 
         async with asyncio.TaskGroup() as group:
@@ -166,6 +179,12 @@ async def carry_out(
         sampled.add(key)
         if sandbox is not None and key not in executed and (key.problem, key.case) in cases:
             jobs.put_nowait(native_job(plan, cases, conversation_from_record(record)))
+
+    if lost := executed - sampled:
+        raise MtpbError(
+            f"{run.store.path}: executions.jsonl has {len(lost)} samples that samples.jsonl lacks, first {min(lost)}; "
+            "the files are damaged: restore them, or begin anew with --fresh"
+        )
 
     def finished(conversation: Conversation) -> None:
         if sandbox is None:

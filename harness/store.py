@@ -27,6 +27,9 @@ from sandbox import Execution, Program
 Json = dict[str, Any]
 
 
+STARTED = {".lock", "samples.jsonl", "executions.jsonl", "run.json.new"}  # what a run killed at its very start leaves
+
+
 class TornLine(UserWarning):
     """The last line of a file was cut short by a kill; it is dropped and made again."""
 
@@ -145,8 +148,12 @@ class RunDirectory:
         self._executions: Appender | None = None
 
     def __enter__(self) -> Self:
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        check_is_run(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written ({error.strerror}); use another -o") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -221,12 +228,34 @@ class RunDirectory:
         write_atomically(self.path / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
 
 
+def check_is_run(path: Path) -> None:
+    """Raises UsageError when `path` holds something that is no run: a run is never mixed into other files."""
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be a run directory ({error.strerror}); use another -o") from None
+    if "run.json" not in names and not names <= STARTED:
+        raise UsageError(f"{path}: holds files, and no run.json, so it is no run directory; use another -o")
+
+
 def set_aside(path: Path) -> Path | None:
-    """Rename an existing run directory out of the way of a fresh one; says where it went. Nothing is deleted."""
+    """Rename an existing run directory out of the way of a fresh one; says where it went. Nothing is deleted.
+
+    Raises UsageError when `path` is no run, or cannot be renamed.
+    """
+    check_is_run(path)
     if not path.exists():
         return None
+    whole = path.resolve()
     number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+    while (aside := whole.with_name(f"{whole.name}.{number}")).exists():
         number += 1
-    path.rename(aside)
-    return aside
+    try:
+        if Path.cwd().is_relative_to(whole):
+            raise UsageError(f"{path}: the current folder is in it, so --fresh cannot set it aside; use another -o")
+        whole.rename(aside)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be set aside ({error.strerror}); use another -o") from None
+    return path.with_name(aside.name)

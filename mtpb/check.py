@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -43,7 +44,16 @@ def _shape(loaded: LoadedProblem) -> Iterable[Finding]:
         yield Finding(loaded.place(), "there is no difficulty; add easy, medium or hard")
 
 
+# A plain (unquoted) YAML scalar of one line, and a comment behind it.
+_CUT_BY_COMMENT = re.compile(r"^\s*(?:- )?\s*prompt:\s+[^\s'\"|>#&*!].*?\s#")
+
+
 def _prompts(loaded: LoadedProblem) -> Iterable[Finding]:
+    for number, line in enumerate(loaded.path.read_text("utf-8-sig").splitlines(), 1):
+        if _CUT_BY_COMMENT.match(line):
+            yield Finding(
+                f"{loaded.path}:{number}", "the prompt ends before ` #`, which begins a comment in YAML; quote the prompt"
+            )
     for index, turn in enumerate(loaded.content.turns):
         place = loaded.place("turns", index, "prompt")
         if turn.prompt != turn.prompt.strip():

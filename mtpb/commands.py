@@ -95,13 +95,10 @@ def show(problem_id: str, task: str, case_id: str | None) -> None:
     type=click.Choice(["auto", "docker", "bubblewrap", "none"]),
     default="auto",
     show_default=True,
-    envvar="MTPB_SANDBOX",
     help="Where reference code runs.",
 )
 @click.option("--i-accept-running-untrusted-code", "consent", is_flag=True, help="For --sandbox none.")
-@click.option(
-    "--workers", type=click.IntRange(1), default=2, show_default=True, envvar="MTPB_WORKERS", help="Programs at a time."
-)
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Programs at a time.")
 @click.pass_context
 def check(context: click.Context, paths: tuple[Path, ...], kind: str, consent: bool, workers: int) -> None:
     """Look for mistakes in problem files or folders, and run their reference code in the box; without PATH, the bundled ones.
@@ -157,7 +154,7 @@ def import_(path: Path) -> None:
 
 @problems.command()
 @click.argument("name", type=click.Choice(["mtpb-2022"]))
-@click.option("--address", default=None, envvar="MTPB_ADDRESS", help="Where to get it, instead of its public address.")
+@click.option("--address", default=None, help="Where to get it, instead of its public address.")
 def fetch(name: str, address: str | None) -> None:
     """Download the published problem set, check its sha256, and import it."""
     from mtpb.published import ADDRESS, data_folder

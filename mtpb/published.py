@@ -122,7 +122,14 @@ def import_file(path: Path, destination: Path) -> Path:
 
 def import_rows(text: str, place: str, destination: Path) -> Path:
     """As `import_file`, from text that came from `place`."""
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    if not text.strip():
+        raise ProblemError(f"{place}:1: no problems in this file; give the released mtpb.jsonl")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{destination.parent}: cannot be made ({error.strerror}); MTPB_DATA_DIR names another place"
+        ) from None
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}-") as made:
         fresh = Path(made) / destination.name
         fresh.mkdir()

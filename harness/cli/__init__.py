@@ -6,7 +6,6 @@ import sys
 import traceback
 from importlib import import_module
 from importlib.metadata import entry_points, version
-from typing import cast
 
 import click
 
@@ -32,6 +31,18 @@ def hyphens(name: str) -> str:
     return name.replace("_", "-")
 
 
+def with_environment(command: click.Command) -> click.Command:
+    """Every flag of `command`, and of the commands below it, can also be set as MTPB_<FLAG>."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.envvar is None:
+            flag = next((name for name in parameter.opts if name.startswith("--")), parameter.opts[0]).lstrip("-")
+            parameter.envvar = f"MTPB_{flag.replace('-', '_').upper()}"
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            with_environment(below)
+    return command
+
+
 class LazyGroup(click.Group):
     """Imports a command's module when the command is used, not when help is printed."""
 
@@ -44,10 +55,10 @@ class LazyGroup(click.Group):
         where, _ = COMMANDS[cmd_name]
         if where == "entry point":
             for point in entry_points(group="mtpb.commands", name=cmd_name):
-                return cast("click.Command", point.load())
+                return with_environment(point.load())
             return None
         module, _, name = where.partition(":")
-        return cast("click.Command", getattr(import_module(module), name))
+        return with_environment(getattr(import_module(module), name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ from harness.cli.running import (
 )
 from harness.cli.telling import exit_code, finish, say
 from harness.errors import UsageError
-from harness.foreign import MODE, checks_digest, checks_of, execute_rows, problems_in, read_file, store_rows, understand
+from harness.foreign import (
+    MODE,
+    ForeignRow,
+    checks_digest,
+    checks_of,
+    execute_rows,
+    fewest_samples,
+    problems_of,
+    read_file,
+    store_rows,
+    understand,
+)
 from harness.leaderboard import Row
 from harness.nouns import Fault, Key, Sampling
 from harness.plan import LimitSettings, Plan, directory_name
@@ -30,6 +42,13 @@ from harness.protocols import Benchmark
 from harness.runner import Run
 from harness.store import RunDirectory, set_aside
 from harness.tasks import Subset, open_benchmark
+
+
+def check_enough(rows: Sequence[ForeignRow], ks: tuple[int, ...]) -> None:
+    """Raises UsageError when a case has too few samples for a k: its problem would silently be left out."""
+    count, key = fewest_samples(rows)
+    if max(ks) > count:
+        raise UsageError(f"--k {max(ks)}: there are only {count} samples of {key.problem}; choose k of {count} or less")
 
 
 def plan_of(path: Path, settings: dict[str, Any]) -> Plan:
@@ -80,28 +99,35 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 async def execute_run(path: Path, **flags: Any) -> int:
     """Run the programs of a generated run, where it is."""
+    settings = read_settings(path)
     if flags.pop("output") is not None or flags.pop("fresh") or flags["task"] or flags["problem_file"]:
         raise UsageError(
             f"{path} is a run directory: it says its task, and its results go into it; "
             "leave out -o, --fresh, --task and --problem-file"
         )
     del flags["task"], flags["problem_file"]
-    settings = read_settings(path)
     if settings["mode"] == MODE:
         raise UsageError(f"{path}: this run was made from a file of samples; `mtpb execute FILE -o {path}` continues it")
     asked = LimitSettings(flags["time_limit"], flags["memory_limit"], flags["output_limit"])
-    if asked != LimitSettings():
-        settings["limits"] = {
-            "time_seconds": asked.time_seconds,
-            "memory_mib": asked.memory_mib,
-            "output_kib": asked.output_kib,
-        }
+    if asked not in (LimitSettings(), LimitSettings(**settings["limits"])):
+        choose_limits(path, settings, asked)
     plan = plan_of(path, settings)
     chosen = RunFlags(execute=True, model="", **flags)
     check_ks(chosen.ks, plan.n_samples)
     async with AsyncExitStack() as stack:
         done = await carry_out_in(path, plan, settings, None, Boxes(stack, chosen), chosen)
     return tell([done.row], done.code, chosen)
+
+
+def choose_limits(path: Path, settings: dict[str, Any], asked: LimitSettings) -> None:
+    """Limits are chosen with the first execution. Raises UsageError when there are executions under other ones."""
+    settings["limits"] = asdict(asked)
+    with RunDirectory(path) as store:
+        if any(True for _ in store.executions()):
+            raise UsageError(
+                f"{path}: its programs were run under other limits; leave --time-limit and its like out, or generate anew"
+            )
+        store.write_settings({**(store.settings() or {}), "settings": settings})
 
 
 async def execute_file(path: Path, **flags: Any) -> int:
@@ -115,13 +141,14 @@ async def execute_file(path: Path, **flags: Any) -> int:
     benchmark = open_benchmark(task, chosen.problem_file)
     limits = LimitSettings(chosen.time_limit, chosen.memory_limit, chosen.output_limit)
     rows = understand(task, benchmark, read_file(path), limits)
+    check_enough(rows, chosen.ks)
     settings: dict[str, Any] = {
         "task": task,
         "benchmark_digest": checks_digest(rows),
         "model": {"name": path.stem, "digest": hashlib.sha256(path.read_bytes()).hexdigest(), "options": {}},
         "mode": MODE,
         "protocol": "",
-        "limits": {"time_seconds": limits.time_seconds, "memory_mib": limits.memory_mib, "output_kib": limits.output_kib},
+        "limits": asdict(limits),
     }
     if chosen.problem_file is not None:
         settings["problem_file"] = str(chosen.problem_file)
@@ -145,7 +172,7 @@ async def execute_file(path: Path, **flags: Any) -> int:
                     interrupted = await until_stopped(run, execute_rows(rows, run, sandbox, boxes.workers))
                     faults = run.faults
             row = derive_row(
-                directory, store, settings, checks_of(rows), benchmark.rules(), chosen.ks, problems_in(rows), faults
+                directory, store, settings, checks_of(rows), benchmark.rules(), chosen.ks, problems_of(benchmark, rows), faults
             )
     return tell([row], exit_code(not row.score.complete, interrupted), chosen)
 
@@ -157,7 +184,9 @@ def score_runs(paths: Sequence[Path], ks: tuple[int, ...], as_json: bool, fail_u
     """Derive results.jsonl and scores.json of each run anew."""
     rows = [score_run(path, ks) for path in paths]
     code = max(exit_code(not row.score.complete, False) for row in rows)
-    return finish(rows, code, ks=ks, as_json=as_json, fail_under=fail_under)
+    return finish(
+        rows, code, ks=ks, as_json=as_json, fail_under=fail_under, resume="the `mtpb run` or `mtpb execute` that made it"
+    )
 
 
 def score_run(path: Path, ks: tuple[int, ...]) -> Row:
@@ -169,7 +198,8 @@ def score_run(path: Path, ks: tuple[int, ...]) -> Row:
             lines = [(f"{path / 'samples.jsonl'}: {key.problem}", record["row"]) for key, record in store.samples()]
             rows = understand(settings["task"], benchmark, lines, LimitSettings(**settings["limits"]))
             check_digest(path, settings, checks_digest(rows))
-            return derive_row(path, store, settings, checks_of(rows), benchmark.rules(), ks, problems_in(rows), {})
+            check_enough(rows, ks)
+            return derive_row(path, store, settings, checks_of(rows), benchmark.rules(), ks, problems_of(benchmark, rows), {})
         plan = plan_of(path, settings)
         check_ks(ks, plan.n_samples)
         return derive_row(path, store, settings, plan.checks(), plan.rules, ks, plan.size_of_benchmark(), {})

@@ -1,8 +1,10 @@
-"""Flags that several commands share. Every flag can also be set as MTPB_<FLAG>."""
+"""Flags that several commands share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,11 +33,17 @@ class CommaList(click.ParamType[tuple[str, ...]]):
             self.fail(f"{value!r} is not a list of whole numbers", param, ctx)
 
 
-def option(*names: str, **settings: Any) -> Callable[[Command], Command]:
-    """A click option that can also be set in the environment."""
-    flag = max(names, key=len).split("/")[0].lstrip("-")
-    settings.setdefault("show_default", True)
-    return click.option(*names, envvar=f"MTPB_{flag.replace('-', '_').upper()}", **settings)
+class Finite(click.FloatRange):
+    """A range of numbers that are numbers: neither nan nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+option = partial(click.option, show_default=True)
 
 
 def together(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -80,8 +88,8 @@ subset_options = together(
 
 sampling_options = together(
     option("--n-samples", type=click.IntRange(1), default=1, help="Samples per case."),
-    option("--temperature", type=click.FloatRange(0.0), default=0.2),
-    option("--top-p", type=click.FloatRange(0.0, 1.0, min_open=True), default=0.95),
+    option("--temperature", type=Finite(0.0, 100.0), default=0.2),
+    option("--top-p", type=Finite(0.0, 1.0, min_open=True), default=0.95),
     option("--max-tokens", type=click.IntRange(1), default=None, help="New tokens per turn, where the problem names none."),
     option("--seed", type=int, default=0),
     option("--greedy", is_flag=True, help="Temperature 0; one sample per case."),
@@ -100,8 +108,8 @@ sandbox_options = together(
     ),
     option("--i-accept-running-untrusted-code", "consent", is_flag=True, help="For --sandbox none."),
     option("--workers", type=click.IntRange(1), default=None, help="Programs in the box at a time; default: one a core."),
-    option("--time-limit", type=click.FloatRange(0.0, min_open=True), default=None, help="CPU seconds a program; default 10."),
-    option("--memory-limit", type=click.IntRange(16), default=None, help="MiB a program; default 1024."),
+    option("--time-limit", type=Finite(0.0, 86_400.0, min_open=True), default=None, help="CPU seconds a program; default 10."),
+    option("--memory-limit", type=click.IntRange(16, 1 << 20), default=None, help="MiB a program; default 1024."),
     option("--output-limit", type=click.IntRange(1), default=256, help="KiB kept of a program's stdout, and of its stderr."),
 )
 
@@ -119,7 +127,5 @@ output_options = together(
 report_options = together(
     option("--json", "as_json", is_flag=True, help="Scores as JSON, and nothing else, on stdout."),
     option("--quiet", is_flag=True, help="No progress."),
-    option(
-        "--fail-under", type=click.FloatRange(0.0, 1.0), default=None, help="Exit with 4 when a pass@k (the first k) is lower."
-    ),
+    option("--fail-under", type=Finite(0.0, 1.0), default=None, help="Exit with 4 when a pass@k (the first k) is lower."),
 )

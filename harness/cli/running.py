@@ -76,8 +76,8 @@ def make_plan(task: str, benchmark: Benchmark, model: Model, flags: RunFlags) ->
     if flags.protocol is not None and flags.protocol not in spoken:
         raise UsageError(f"--protocol {flags.protocol}: the adapter of {model.name} speaks {', '.join(spoken)}")
     n_samples = flags.n_samples
-    if flags.greedy and n_samples != 1:
-        say("--greedy: one sample per case, since all would be equal")
+    if flags.greedy:
+        say("--greedy: temperature 0, and one sample per case, since all would be equal")
         n_samples = 1
     check_ks(flags.ks, n_samples)
     return Plan(
@@ -123,8 +123,9 @@ async def run_tasks(tasks: tuple[str, ...], flags: RunFlags) -> int:
 
     options = parse_options(flags.model_settings)
     benchmarks = {task: open_benchmark(task, flags.problem_file) for task in dict.fromkeys(tasks)}
-    if flags.greedy is False:
-        check_ks(flags.ks, flags.n_samples)
+    if flags.greedy and max(flags.ks) > 1:
+        raise UsageError(f"--greedy makes one sample per case, so there is no pass@{max(flags.ks)}; leave one of them out")
+    check_ks(flags.ks, flags.n_samples)
     problems = tuple(problem for benchmark in benchmarks.values() for problem in benchmark.problems())
     model = open_model(
         flags.model, options=options, base_url=flags.base_url, max_connections=flags.max_connections, problems=problems
@@ -201,12 +202,14 @@ async def carry_out_in(
     path: Path, plan: Plan, settings: dict[str, Any], model: Model | None, boxes: Boxes, flags: RunFlags
 ) -> Done:
     """Carry out `plan` in `path`, with what is there already; derive results and scores."""
+    keys = plan.sample_keys()
+    # Without a box nothing is to be run, not even the model; so it is opened before anything is made.
+    done_before = {key for key, _ in RunDirectory(path).executions()}
+    sandbox = await boxes.open() if flags.execute and not done_before.issuperset(keys) else None
     with RunDirectory(path) as store:
         record = prepare(store, settings)
         executed = {key for key, _ in store.executions()}
-        keys = plan.sample_keys()
         missing = sum(key not in executed for key in keys)
-        sandbox = await boxes.open() if flags.execute and missing else None
         if sandbox is not None:
             await record_box(store, record, sandbox)
         say(f"{path}: {plan.task}, {len(keys)} samples" + (f", {len(executed)} already done" if executed else ""))

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -19,14 +20,15 @@ INCOMPLETE, GATE_FAILED, INTERRUPTED = 3, 4, 130
 
 
 def say(text: str) -> None:
-    """A line for the user, apart from the results on stdout."""
-    click.echo(text, err=True)
+    """A line for the user, apart from the results on stdout. Nobody listening is no reason to stop a run."""
+    with suppress(BrokenPipeError):
+        click.echo(text, err=True)
 
 
 def exit_code(incomplete: bool, interrupted: bool) -> int:
-    if interrupted:
-        return INTERRUPTED
-    return INCOMPLETE if incomplete else 0
+    if not incomplete:
+        return 0  # Ctrl-C came when everything was in flight already
+    return INTERRUPTED if interrupted else INCOMPLETE
 
 
 def tell_faults(faults: Iterable[Fault]) -> None:
@@ -35,7 +37,7 @@ def tell_faults(faults: Iterable[Fault]) -> None:
     for fault in faults:
         counted[fault] = counted.get(fault, 0) + 1
     for fault, count in sorted(counted.items(), key=lambda item: -item[1])[:5]:
-        say(f"{count} faults ({fault.where}): {fault.message}")
+        say(f"{count} {'fault' if count == 1 else 'faults'} ({fault.where}): {fault.message}")
 
 
 def resume_command() -> str:
@@ -52,6 +54,7 @@ def finish(
     executed: bool = True,
     as_json: bool = False,
     fail_under: float | None = None,
+    resume: str | None = None,
 ) -> int:
     """Print the table, the place of the run, and what to type next; the exit code."""
     if not executed:
@@ -64,7 +67,7 @@ def finish(
         for row in rows:
             click.echo(f"{row.path}: {describe_verdicts(row.score)}")
     if code in (INCOMPLETE, INTERRUPTED):
-        say(f"incomplete; this continues: {resume_command()}")
+        say(f"incomplete; this continues: {resume or resume_command()}")
     if code == 0 and fail_under is not None:
         return gate(rows, ks[0], fail_under)
     return code

@@ -34,7 +34,7 @@ def load_class(spec_text: str) -> Callable[..., Any]:
     sys.modules[module_name] = module  # dataclasses look their own module up by name
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"--model {spec_text}: running {path} raised {type(error).__name__}: {error}") from error
     loaded = getattr(module, name, None)
     if not callable(loaded):
@@ -49,7 +49,11 @@ def open_from_file(spec_text: str, options: Mapping[str, str]) -> Model:
         inspect.signature(loaded).bind(**options)
     except TypeError as error:
         raise UsageError(f"--model {spec_text}: the -M options do not fit its arguments: {error}") from None
-    return checked(loaded(**options), spec_text)
+    try:
+        made = loaded(**options)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"--model {spec_text}: making one raised {type(error).__name__}: {error}") from error
+    return checked(made, spec_text)
 
 
 def checked(model: object, spec_text: str) -> Model:

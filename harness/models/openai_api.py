@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -62,7 +63,7 @@ def connect(spec: ModelSpec, environment: Mapping[str, str], sleep: Callable[[fl
     base_url = spec.base_url or environment.get("OPENAI_BASE_URL") or None
     if not key and base_url is None:
         raise UsageError(f"--model openai:{spec.name}: set OPENAI_API_KEY, or name another server with --base-url")
-    if base_url is not None and not base_url.startswith(("http://", "https://")):
+    if base_url is not None and re.match(r"https?://[^/]", base_url) is None:
         raise UsageError(f"--base-url {base_url}: write it whole, as in http://localhost:8000/v1")
     timeout = seconds(spec.options, "timeout", 120.0)
     connections = type(openai.DEFAULT_CONNECTION_LIMITS)(

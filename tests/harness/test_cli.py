@@ -153,6 +153,9 @@ def test_a_leaderboard_of_two_runs(mtpb: Mtpb) -> None:
         (("run", "mtpb", "--model", "reference", "--category", "sorting"), "no problems of category sorting"),
         (("run", "mtpb", "--model", "reference", "--protocol", "telepathy"), "--protocol telepathy"),
         (("run", "mtpb", "--model", "reference", "--sandbox", "none"), "--i-accept-running-untrusted-code"),
+        (("run", "mtpb", "--model", "reference", "--time-limit", "nan"), "not a finite number"),
+        (("run", "mtpb", "--model", "reference", "--temperature", "inf"), "inf"),
+        (("run", "mtpb", "--model", "reference", "--greedy", "--k", "4", "--n-samples", "4"), "--greedy makes one sample"),
         (("run", "mtpb"), "--model"),
         (("score", "."), "no run.json here"),
         (("leaderboard", "."), "no run.json here"),
@@ -166,7 +169,32 @@ def test_what_cannot_be_done_is_refused_with_2_and_leaves_no_results(
     assert said.code == 2
     assert words in said.err
     assert "Traceback" not in said.err
-    assert not list(Path().rglob("results.jsonl"))
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("fresh", [(), ("--fresh",)])
+def test_a_directory_of_other_files_is_never_taken_for_a_run(mtpb: Mtpb, fresh: tuple[str, ...]) -> None:
+    Path("run").mkdir()
+    Path("run/thesis.txt").write_text("precious")
+    said = reference_run(mtpb, *fresh)
+    assert said.code == 2
+    assert "no run directory" in said.err
+    assert [path.name for path in Path().rglob("*")] == ["run", "thesis.txt"]
+
+
+def test_the_current_folder_is_not_set_aside(mtpb: Mtpb, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference_run(mtpb)
+    monkeypatch.chdir("run")
+    said = mtpb("run", "mtpb", "--model", "reference", "-o", ".", "--fresh", *BOX)
+    assert said.code == 2
+    assert "the current folder" in said.err
+
+
+def test_a_place_that_cannot_be_written_is_said_so(mtpb: Mtpb) -> None:
+    Path("file").write_text("")
+    said = mtpb("run", "mtpb", "--model", "reference", "-o", "file/run", *BOX)
+    assert said.code == 2
+    assert "use another -o" in said.err
 
 
 def test_without_any_box_nothing_is_run(mtpb: Mtpb, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +203,43 @@ def test_without_any_box_nothing_is_run(mtpb: Mtpb, monkeypatch: pytest.MonkeyPa
     assert said.code == 2
     assert "docker" in said.err.lower()
     assert not list(Path().rglob("results.jsonl"))
+
+
+def test_limits_are_chosen_with_the_first_execution(mtpb: Mtpb) -> None:
+    mtpb("generate", "mtpb", "--model", "reference", "--limit", "1", "--limit-cases", "1", "-o", "run")
+    assert mtpb("execute", "run", *BOX, "--time-limit", "4").code == 0
+    assert json.loads(Path("run/run.json").read_text())["settings"]["limits"]["time_seconds"] == 4.0
+    said = mtpb("execute", "run", *BOX, "--time-limit", "5")
+    assert said.code == 2
+    assert "under other limits" in said.err
+
+
+def test_a_leaderboard_leaves_out_what_has_no_scores_and_says_so(mtpb: Mtpb) -> None:
+    reference_run(mtpb)
+    mtpb("generate", "mtpb", "--model", "reference", "--limit", "1", "-o", "unfinished")
+    said = mtpb("leaderboard", "run", "unfinished", "run")
+    assert said.code == 0
+    assert said.out.count("| reference") == 1
+    assert "left out" in said.err
+
+
+def test_scores_of_an_unfinished_run_say_what_continues_it(mtpb: Mtpb) -> None:
+    mtpb("generate", "mtpb", "--model", "reference", "--limit", "1", "-o", "run")
+    said = mtpb("score", "run")
+    assert said.code == 3
+    assert "`mtpb execute` that made it" in said.err
+
+
+def test_pass_at_k_of_a_file_needs_k_samples_of_every_case(mtpb: Mtpb) -> None:
+    rows = [{"task_id": f"HumanEval/{number}", "completion": "    pass"} for number in (0, 0, 1)]
+    Path("samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = mtpb("execute", "samples.jsonl", "--task", "humaneval", *BOX, "-o", "graded", "--k", "1,2")
+    assert said.code == 2
+    assert "only 1 samples of HumanEval/1" in said.err
+    assert not Path("graded").exists()
+    said = mtpb("execute", "samples.jsonl", "--task", "humaneval", *BOX, "-o", "graded")
+    assert said.code == 0
+    assert " 2 of 164 |" in said.out
 
 
 def test_samples_made_elsewhere_are_graded_in_their_order(mtpb: Mtpb) -> None:
@@ -271,6 +336,14 @@ def test_a_dry_run_says_how_much_there_is_to_do(mtpb: Mtpb) -> None:
     assert "3 of " in said.out
     assert "60 programs" in said.out
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("name", ["MTPB_SANDBOX", "MTPB_TIME_LIMIT", "MTPB_K"])
+def test_every_flag_is_read_from_the_environment(mtpb: Mtpb, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "nonsense")
+    said = mtpb("run", "mtpb", "--model", "reference")
+    assert said.code == 2
+    assert "nonsense" in said.err
 
 
 def test_flags_may_have_underscores_and_come_from_the_environment(mtpb: Mtpb, monkeypatch: pytest.MonkeyPatch) -> None:
