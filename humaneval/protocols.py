@@ -63,7 +63,7 @@ class ChatProtocol:
 def _defines(code: str, name: str) -> bool:
     try:
         body = ast.parse(code).body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         # A program that doesn't parse fails either way; a body alone is indented and doesn't parse either.
         return f"def {name}" in code
     return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name for node in body)

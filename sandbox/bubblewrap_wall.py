@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -120,12 +121,9 @@ def _view() -> list[str]:
         elif os.path.isdir(path):
             bound.append(path)
             arguments += ["--ro-bind", path, path]
-    # bubblewrap makes the folders above what it binds for its own user alone, and a program has another user id.
-    above = {str(parent) for path in (*bound, f"{PACKAGES}/x") for parent in Path(path).parents[:-1]} - set(bound)
-    folders = [argument for path in sorted(above) for argument in ("--perms", "0755", "--dir", path)]
-    arguments[len(_ENVIRONMENT) : len(_ENVIRONMENT)] = folders
     # Whatever else is installed, data with expected values among it, is none of the programs' business.
-    for path in _package_directories(bound):
+    masked = set(_package_directories(bound))
+    for path in sorted(path for path in masked if masked.isdisjoint(map(str, Path(path).parents))):
         arguments += ["--perms", "0755", "--tmpfs", path, "--remount-ro", path]
     for source, name in sorted(importable_files().items()):
         arguments += bind(source, f"{PACKAGES}/{name}")
@@ -151,6 +149,18 @@ def _package_directories(bound: Iterable[str]) -> Iterator[str]:
             for path in sorted(Path(top).glob(pattern)):
                 if path.is_dir() and not path.is_symlink():
                     yield str(path)
+        # An environment, or a folder of packages, that happens to lie in the same place.
+        for name in {sys.prefix, *sys.path} - {sys.base_prefix}:
+            path = Path(os.path.realpath(name))
+            if path.is_dir() and path != Path(top) and path.is_relative_to(top) and _is_foreign(path):
+                yield str(path)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a folder is none of the interpreter's own."""
+    own = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    related = any(Path(each).is_relative_to(path) or path.is_relative_to(each) for each in own)
+    return not related or path.name.endswith("-packages")
 
 
 def importable_files() -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from sandbox.contract import SandboxError
 from sandbox.wall import ChannelClosed
 
+SEND_SECONDS = 30
 MAX_LINE = 64 << 20  # no guest of ours writes a longer one
 
 
@@ -42,11 +43,17 @@ class ProcessChannel:
         assert self._process.stdin is not None  # noqa: S101 (it was asked for)
         assert self._process.stdout is not None  # noqa: S101
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
 
     def send(self, line: bytes) -> None:
         view = memoryview(line + b"\n")
+        poll = select.poll()
+        poll.register(self._in, select.POLLOUT)
         try:
             while view:
+                # A guest that is itself waiting for someone to read would otherwise be waited for without end.
+                if not poll.poll(SEND_SECONDS * 1000):
+                    raise ChannelClosed(f"it took nothing for {SEND_SECONDS} s")
                 view = view[os.write(self._in, view) :]
         except OSError as error:
             raise ChannelClosed(self._why()) from error

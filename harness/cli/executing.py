@@ -40,7 +40,7 @@ from harness.plan import LimitSettings, Plan, directory_name
 from harness.progress import Progress
 from harness.protocols import Benchmark
 from harness.runner import Run
-from harness.store import RunDirectory, set_aside
+from harness.store import RunDirectory, damaged, set_aside
 from harness.tasks import Subset, open_benchmark
 
 
@@ -90,7 +90,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     record = RunDirectory(path).settings()
     if record is None:
         raise UsageError(f"{path}: no run.json here, so this is not a run directory")
-    settings: dict[str, Any] = record["settings"]
+    settings = record.get("settings")
+    wanted = {"task", "mode", "model", "protocol", "limits", "benchmark_digest"}
+    if not isinstance(settings, dict) or not wanted <= settings.keys() or not isinstance(settings["model"], dict):
+        raise damaged(f"{path / 'run.json'}: its settings lack {', '.join(sorted(wanted))}")
     return settings
 
 

@@ -62,14 +62,11 @@ def release_reserve() -> None:
 
 
 def tree_memory(baseline: Baseline) -> int:
-    """Bytes of memory that all processes below this one use together, 0 when there is only one: that has its own limit.
+    """Bytes of memory that all processes below this one use together, shared mappings included.
 
     What processes share after a fork is counted once for each.
     """
-    processes = list(_descendants("self"))
-    if len(processes) < 2:
-        return 0
-    return sum(max(0, _resident(pid) - baseline.anonymous) for pid in processes)
+    return sum(max(0, _resident(pid) - baseline.anonymous) for pid in _descendants("self"))
 
 
 def _descendants(pid: str) -> Iterator[str]:

@@ -214,6 +214,23 @@ def test_damage_before_the_last_line_is_refused_by_file_and_line(tmp_path: Path,
         list(RunDirectory(tmp_path).executions())
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("samples.jsonl", {"key": {}}),
+        ("executions.jsonl", {"execution": {"ending": "vanished"}}),
+        ("samples.jsonl", {"turns": [1]}),
+    ],
+)
+def test_a_line_that_no_run_writes_is_refused_in_words(tmp_path: Path, name: str, damage: dict[str, object]) -> None:
+    run_in(tmp_path)
+    lines = (tmp_path / name).read_text().splitlines()
+    lines[3] = json.dumps({**json.loads(lines[3]), **damage})
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    with pytest.raises(MtpbError, match=name.replace(".", r"\.") + ".*damaged"):
+        run_in(tmp_path)
+
+
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     run_in(tmp_path)
     path = tmp_path / "samples.jsonl"

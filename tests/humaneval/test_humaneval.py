@@ -147,7 +147,7 @@ def test_a_wrong_sample_is_refused_by_its_place(row: dict[str, object], words: s
 )
 def test_a_wrong_problem_is_refused_by_its_line(line: str, words: str) -> None:
     with pytest.raises(ProblemError, match=words):
-        read_rows(f"{json.dumps(ROW)}\n{line}\n".encode(), "p")
+        read_rows(f"{json.dumps(ROW)}\n{line}\n", "p")
 
 
 def test_a_file_replaces_the_released_problems(tmp_path: Path) -> None:
@@ -166,3 +166,8 @@ def test_unknown_names_are_refused_with_the_known_ones() -> None:
 def test_the_stub_of_every_prompt_is_a_program() -> None:
     for problem in load().problems():
         compile(stub(problem.cases[0].prompts[0]), problem.id, "exec")
+
+
+@pytest.mark.parametrize("answer", ["x=" + "-" * 100_000 + "1", "x=" + "1+" * 100_000 + "1", "x=a" + ".a" * 100_000])
+def test_an_answer_that_python_cannot_parse_is_a_program_all_the_same(answer: str) -> None:
+    assert PROTOCOLS["chat-append"].program(ROW["prompt"], answer, "root")
