@@ -10,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from harness.converse import converse
 from harness.errors import ModelError, MtpbError
@@ -38,9 +39,9 @@ class Job:
 
 
 def _place(error: Exception) -> str:
-    """File and line where an exception was raised."""
+    """File and line where an exception was raised; the file without its folder, because results hold no paths."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+    return f"{PurePath(frame.filename).name}:{frame.lineno}"
 
 
 def whole_program(source: str, check: Check) -> Program:
@@ -69,6 +70,7 @@ class Run:
         self._model_failures = 0
 
     def stop(self) -> None:
+        """Let what is in flight finish, and begin nothing new."""
         self.asking = self.executing = False
 
     # ---- the two stages ----
