@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
+from sandbox.guest import kernel
 from sandbox.guest import limits as limit
 from sandbox.guest.calls import MAX_LINE
 from sandbox.guest.program import run as run_program
@@ -127,6 +128,7 @@ class Run:
             calls = None if far is None else os.dup2(far.detach(), CALLS, inheritable=False)
             os.closerange(3, REPORT)
             os.closerange(REPORT + 1 if calls is None else CALLS + 1, 4096)
+            kernel.leave_session_keyring()
             limit.apply(self._limits, self._baseline)
             run_program(self._request, REPORT, calls)
         finally:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -17,18 +18,14 @@ import pytest
 
 import sandbox
 from sandbox import Limits, Program
-from sandbox.bubblewrap_wall import BubblewrapWall, importable_files, why_unusable
+from sandbox.bubblewrap_wall import BubblewrapWall, importable_files
 from sandbox.pool import Pool
 
 PYTHON = "/usr/bin/python3"  # readable for everyone, which the tests' own interpreter need not be
 NOBODY = 65534
 
 
-@pytest.fixture(scope="module", autouse=True)
-def bubblewrap() -> None:
-    reason = why_unusable()
-    if reason is not None:
-        pytest.skip(reason)
+pytestmark = pytest.mark.bubblewrap
 
 
 async def run(source: str) -> sandbox.Execution:
@@ -151,3 +148,29 @@ def test_an_ordinary_user_has_the_same_box(plain_copy: Path) -> None:
         "tests": ["finished", True],
         "separation": ["namespace"],
     }
+
+
+KEYRING = """
+import asyncio, ctypes, sys
+from sandbox import Limits, Program
+from sandbox.bubblewrap_wall import BubblewrapWall
+from sandbox.pool import Pool
+
+libc = ctypes.CDLL(None, use_errno=True)
+SEARCH = "import ctypes\\nprint(ctypes.CDLL(None).syscall(250, 10, -3, b'user', b'of-the-host', 0))"
+
+async def main():
+    async with Pool(BubblewrapWall(), 1) as pool:
+        return (await pool.run(Program(SEARCH), Limits())).stdout
+
+assert libc.syscall(250, 1, None) > 0  # a session keyring of this process's own
+assert libc.syscall(248, b"user", b"of-the-host", b"secret", 6, -3) > 0
+assert libc.syscall(250, 10, -3, b"user", b"of-the-host", 0) > 0
+sys.stdout.write(asyncio.run(main()))
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers of the system calls are those of x86_64")
+def test_the_hosts_session_keyring_is_out_of_reach() -> None:
+    done = subprocess.run([sys.executable, "-c", KEYRING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "-1\n"), done.stderr
