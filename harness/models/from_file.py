@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness.errors import UsageError
 from harness.protocols import Model
@@ -39,7 +39,7 @@ def load_class(spec_text: str) -> Callable[..., Any]:
     loaded = getattr(module, name, None)
     if not callable(loaded):
         raise UsageError(f"--model {spec_text}: {path} has no class {name!r}")
-    return loaded  # type: ignore[no-any-return]
+    return cast("Callable[..., Any]", loaded)
 
 
 def open_from_file(spec_text: str, options: Mapping[str, str]) -> Model:
@@ -63,4 +63,4 @@ def checked(model: object, spec_text: str) -> Model:
             f"--model {spec_text}: {type(model).__name__} is not a model: "
             "it needs `name`, a text, and `async def complete(self, request)`"
         )
-    return model  # type: ignore[return-value]
+    return cast("Model", model)

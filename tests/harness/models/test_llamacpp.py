@@ -55,7 +55,6 @@ def test_min_p_drops_only_what_has_no_chance_at_the_temperature(temperature: flo
 
 @pytest.fixture(scope="module")
 def smollm2() -> Iterator[LlamaCppModel]:
-    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install 'mtpb[local]'")
     model = open_model("smollm2", options={"slots": "2", "context": "512"})
     assert isinstance(model, LlamaCppModel)
     yield model
@@ -152,8 +151,8 @@ def test_llama_cpp_is_quiet_and_leaves_the_environment_alone(smollm2: LlamaCppMo
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
+@pytest.mark.model
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install 'mtpb[local]'")
     (tmp_path / "broken.gguf").write_bytes(b"nonsense" * 100)
     with pytest.raises(UsageError, match=r"cannot load .*broken\.gguf"):
         open_gguf(tmp_path / "broken.gguf", "llamacpp:broken.gguf", ModelSpec())
@@ -162,8 +161,6 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def server() -> Any:
     """llama.cpp's own HTTP server on loopback; its key is `secret`."""
-    pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install 'mtpb[local]'")
-    pytest.importorskip("openai", reason="openai is not installed: pip install 'mtpb[openai]'")
     xllamacpp = load_library("smollm2")
     parameters = server_parameters(xllamacpp, pull_smollm2(), 2, 512, 1)
     parameters.api_keys = ["secret"]
